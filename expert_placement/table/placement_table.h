@@ -1,0 +1,60 @@
+#ifndef CONCLAVE_EXPERT_PLACEMENT_TABLE_PLACEMENT_TABLE_H_
+#define CONCLAVE_EXPERT_PLACEMENT_TABLE_PLACEMENT_TABLE_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace conclave::placement {
+
+// Where every routed expert lives: (MoE layer, expert) -> ranks, with an epoch. Immutable value.
+// MoE layers are counted 0..M-1; moe_layers() gives their numbers in the model.
+class PlacementTable {
+ public:
+  // Layer by layer, expert e lives on rank e * ranks / experts.
+  static PlacementTable contiguous(std::vector<int32_t> moe_layers, int32_t experts, int32_t ranks);
+  // Each expert on a random rank; slots per rank as even as the counts allow. For tests.
+  static PlacementTable random(std::vector<int32_t> moe_layers, int32_t experts, int32_t ranks, uint64_t seed);
+  // The JSON of `conclave place` ("version", "model_fingerprint", ..., "assignment"[layer][expert] -> [rank...]).
+  static absl::StatusOr<PlacementTable> from_json(std::string_view json, std::string_view source_name);
+  std::string to_json() const;
+
+  // INVALID_ARGUMENT with a sentence when the table does not fit this model and group.
+  absl::Status check_fits(std::span<const int32_t> moe_layers, int32_t experts, int32_t ranks,
+                          std::string_view model_fingerprint) const;
+
+  int32_t layers() const { return static_cast<int32_t>(moe_layers_.size()); }
+  int32_t experts() const { return experts_; }
+  int32_t ranks() const { return ranks_; }
+  int64_t epoch() const { return epoch_; }
+  std::span<const int32_t> moe_layers() const { return moe_layers_; }
+  const std::string& model_fingerprint() const { return model_fingerprint_; }
+  // The ranks that hold the expert; at least one, ascending.
+  std::span<const int32_t> holders(int32_t layer, int32_t expert) const;
+  // The rank that serves tokens of from_rank: itself if it holds the expert, else a fixed choice.
+  int32_t serving_rank(int32_t layer, int32_t expert, int32_t from_rank) const;
+  // Experts of the layer that the rank holds, ascending.
+  std::vector<int32_t> experts_of(int32_t layer, int32_t rank) const;
+
+  void set_model_fingerprint(std::string fingerprint) { model_fingerprint_ = std::move(fingerprint); }
+  void set_epoch(int64_t epoch) { epoch_ = epoch; }
+
+ private:
+  std::vector<int32_t> moe_layers_;
+  int32_t experts_ = 0;
+  int32_t ranks_ = 0;
+  int64_t epoch_ = 0;
+  std::string model_fingerprint_;
+  std::string profile_id_;
+  std::vector<int32_t> offsets_;  // [layers * experts + 1] into holders_
+  std::vector<int32_t> holders_;
+};
+
+}  // namespace conclave::placement
+
+#endif  // CONCLAVE_EXPERT_PLACEMENT_TABLE_PLACEMENT_TABLE_H_

@@ -1,0 +1,115 @@
+#ifndef CONCLAVE_PROTOCOL_STEP_PLAN_H_
+#define CONCLAVE_PROTOCOL_STEP_PLAN_H_
+
+// All that workers need for one step, and all that they report. A plan is complete in itself: workers
+// keep no request state but K/V blocks, so preemption, replay and chunking need no further message.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace conclave::protocol {
+
+struct TokenLogprob {
+  int32_t token = 0;
+  float logprob = 0;  // natural logarithm, of the model's distribution before penalties, bias and temperature
+};
+struct TokenBias {
+  int32_t token = 0;
+  float bias = 0;  // -infinity bans the token
+};
+struct TokenCount {
+  int32_t token = 0;
+  int32_t output_count = 0;  // occurrences in the generated text
+  bool in_prompt = false;
+};
+
+// How the token after a row is chosen. Random numbers are a function of (seed, choice, position) alone.
+struct Sampling {
+  float temperature = 0;
+  int32_t top_k = 0;
+  float top_p = 1;
+  float min_p = 0;
+  float repetition_penalty = 1;
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  uint64_t seed = 0;
+  uint32_t choice = 0;
+  uint32_t position = 0;      // index of the sampled token in the output
+  int32_t top_logprobs = -1;  // -1: none; 0: the chosen token; n: the n best as well
+  std::vector<TokenCount> counts;
+  std::vector<TokenBias> bias;
+};
+
+// Consecutive tokens of one sequence, computed in this step on its home rank.
+struct SequenceChunk {
+  uint64_t sequence_id = 0;
+  int32_t home_rank = 0;
+  int32_t start_position = 0;            // position of tokens[0]; K/V of 0..start-1 is in the blocks
+  std::vector<int32_t> tokens;           // >= 1. kPreviousToken: the token this sequence sampled in the step before
+  std::vector<int32_t> block_ids;        // of the home rank's pool; covers start_position + tokens.size()
+  bool sample = false;                   // sample after the last token
+  Sampling sampling;                     // meaningful if sample
+  int32_t prompt_top_logprobs = -1;      // >= 0: report logprobs of targets (see prompt_targets)
+  std::vector<int32_t> prompt_targets;   // [tokens] the token that follows each row, -1 to skip; empty if not asked
+  bool want_logits = false;              // report float32 logits of every row (offline tools)
+  bool want_routing = false;             // report expert ids of every row and MoE layer (offline tools)
+};
+inline constexpr int32_t kPreviousToken = -1;
+
+struct StepPlan {
+  int64_t step = 0;
+  int64_t placement_epoch = 0;
+  int32_t deadline_ms = 10000;  // for the whole step
+  bool sleep = false;           // nothing to compute: ranks go back to their control connections
+  std::vector<SequenceChunk> chunks;
+};
+
+struct PromptLogprob {
+  int32_t row = 0;  // index in the chunk's tokens
+  TokenLogprob target;
+  std::vector<TokenLogprob> top;
+};
+
+struct SequenceResult {
+  uint64_t sequence_id = 0;
+  bool sampled = false;
+  int32_t token = 0;
+  float logprob = 0;
+  std::vector<TokenLogprob> top;
+  std::vector<PromptLogprob> prompt_logprobs;
+  std::vector<float> logits;     // [tokens, vocab] if wanted
+  std::vector<int32_t> routing;  // [moe layers, tokens, k], ids ascending, if wanted
+};
+
+// Timing of a step on one rank, seconds.
+struct RankTiming {
+  int32_t rank = 0;
+  double compute_seconds = 0;
+  double exchange_seconds = 0;          // begin to finish, summed over layers
+  double exchange_exposed_seconds = 0;  // the part spent waiting
+  int64_t tokens = 0;
+  int64_t bytes_sent = 0;
+  int64_t messages_sent = 0;
+  std::vector<int64_t> expert_rows;     // [moe layers]: rows this rank computed per layer
+};
+
+struct StepResult {
+  int64_t step = 0;
+  std::vector<SequenceResult> sequences;
+  std::vector<RankTiming> ranks;
+};
+
+std::vector<std::byte> encode(const StepPlan& plan);
+std::vector<std::byte> encode(const StepResult& result);
+// INVALID_ARGUMENT for bytes that no encoder wrote; never reads beyond them.
+absl::StatusOr<StepPlan> decode_step_plan(std::span<const std::byte> bytes);
+absl::StatusOr<StepResult> decode_step_result(std::span<const std::byte> bytes);
+
+}  // namespace conclave::protocol
+
+#endif  // CONCLAVE_PROTOCOL_STEP_PLAN_H_
