@@ -1,0 +1,76 @@
+// generation_config.json, and both configuration files of a folder together.
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "model/json_fields.h"
+#include "model/model_spec.h"
+
+namespace conclave::model {
+namespace {
+
+constexpr size_t kMaxConfigBytes = 16u << 20;
+constexpr int kConfigDepth = 64;
+constexpr int32_t kMaxInt = INT32_MAX;
+
+std::optional<float> optional_number(JsonFields* fields, const char* key, double highest) {
+  if (!fields->has(key)) return std::nullopt;
+  return static_cast<float>(fields->number(key, 0, 0, highest));
+}
+
+std::vector<int32_t> below(std::vector<int32_t> ids, int32_t vocab) {
+  ids.erase(std::remove_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= vocab; }),
+            ids.end());
+  return ids;
+}
+
+}  // namespace
+
+absl::StatusOr<GenerationDefaults> parse_generation_config(std::string_view json,
+                                                           std::string_view source) {
+  nlohmann::json root;
+  RETURN_IF_ERROR(parse_json_object(json, source, kConfigDepth, &root));
+  JsonFields fields(&root, source);
+  GenerationDefaults out;
+  if (fields.has("do_sample")) out.do_sample = fields.boolean("do_sample", false);
+  out.temperature = optional_number(&fields, "temperature", 1e6);
+  out.top_p = optional_number(&fields, "top_p", 1);
+  out.min_p = optional_number(&fields, "min_p", 1);
+  out.repetition_penalty = optional_number(&fields, "repetition_penalty", 1e6);
+  // -1 is how some files say "all".
+  if (fields.has("top_k")) out.top_k = std::max(0, fields.integer("top_k", 0, -1, kMaxInt));
+  if (fields.has("max_new_tokens")) {
+    out.max_new_tokens = fields.integer("max_new_tokens", 1, 1, kMaxInt);
+  }
+  if (out.repetition_penalty && *out.repetition_penalty <= 0) {
+    fields.expected("repetition_penalty", "a number above 0");
+  }
+  out.eos_ids = fields.integer_or_list("eos_token_id", {});
+  out.bos_ids = fields.integer_or_list("bos_token_id", {});
+  RETURN_IF_ERROR(fields.status());
+  return out;
+}
+
+absl::StatusOr<ModelDescription> read_model_description(const std::string& folder) {
+  const std::string config_path = folder + "/config.json";
+  ASSIGN_OR_RETURN(const std::string config, read_file(config_path, kMaxConfigBytes));
+  ModelDescription out;
+  ASSIGN_OR_RETURN(out.spec, parse_config(config, config_path));
+  const std::string generation_path = folder + "/generation_config.json";
+  const absl::StatusOr<std::string> generation = read_file(generation_path, kMaxConfigBytes);
+  if (absl::IsNotFound(generation.status())) return out;
+  RETURN_IF_ERROR(generation.status());
+  ASSIGN_OR_RETURN(out.generation, parse_generation_config(*generation, generation_path));
+  out.generation.eos_ids = below(std::move(out.generation.eos_ids), out.spec.vocab);
+  out.generation.bos_ids = below(std::move(out.generation.bos_ids), out.spec.vocab);
+  if (!out.generation.eos_ids.empty()) out.spec.eos_ids = out.generation.eos_ids;
+  if (!out.generation.bos_ids.empty()) out.spec.bos_ids = {out.generation.bos_ids.front()};
+  return out;
+}
+
+}  // namespace conclave::model
