@@ -1,0 +1,47 @@
+#ifndef CONCLAVE_WORKER_EXPERT_GROUPS_H_
+#define CONCLAVE_WORKER_EXPERT_GROUPS_H_
+
+// (row, expert) pairs of one layer on one rank, sorted into one group of rows for each expert. Pair i
+// writes output row i, so pairs appended together have their results together. Allocates when made only.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace conclave::worker {
+
+class ExpertGroups {
+ public:
+  ExpertGroups(int32_t experts, size_t max_pairs);
+
+  void clear() { pairs_ = 0; }
+  // Appends a pair and returns its output row.
+  int32_t add(int32_t expert, int32_t input_row) {
+    pair_expert_[pairs_] = expert;
+    pair_row_[pairs_] = input_row;
+    return static_cast<int32_t>(pairs_++);
+  }
+  size_t pairs() const { return pairs_; }
+  size_t max_pairs() const { return pair_expert_.size(); }
+
+  // Groups the pairs first .. pairs()-1 by expert, ascending; pairs keep their order inside a group.
+  void group_from(size_t first);
+  std::span<const int32_t> experts() const { return experts_; }      // with at least one pair
+  std::span<const int32_t> group_rows() const { return group_rows_; }  // rows of each of them
+  std::span<const int32_t> input_rows(size_t group) const { return slice(input_rows_, group); }
+  std::span<const int32_t> output_rows(size_t group) const { return slice(output_rows_, group); }
+
+ private:
+  std::span<const int32_t> slice(const std::vector<int32_t>& rows, size_t group) const {
+    return {rows.data() + group_begin_[group], static_cast<size_t>(group_rows_[group])};
+  }
+  size_t pairs_ = 0;
+  std::vector<int32_t> pair_expert_, pair_row_;
+  std::vector<int32_t> count_;  // [experts], then the write cursor of each
+  std::vector<int32_t> experts_, group_rows_, group_begin_;
+  std::vector<int32_t> input_rows_, output_rows_;
+};
+
+}  // namespace conclave::worker
+
+#endif  // CONCLAVE_WORKER_EXPERT_GROUPS_H_

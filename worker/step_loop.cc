@@ -1,0 +1,129 @@
+#include "worker/step_loop.h"
+
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "protocol/messages.h"
+
+namespace conclave::worker {
+namespace {
+
+using protocol::MessageType;
+
+// Waiting for work has no natural end; it is cut into pieces so that every call has a deadline.
+constexpr int64_t kFrameWaitMs = 60 * 1000;
+// Rank 0 may wait this long between two plans before the coordinator puts the group to sleep.
+constexpr int64_t kPlanWaitMs = 120 * 1000;
+constexpr int32_t kSleepDeadlineMs = 5000;
+constexpr int64_t kSendDeadlineMs = 10 * 1000;
+
+MessageType type_of(const comm::Frame& frame) { return static_cast<MessageType>(frame.type); }
+
+absl::Status unexpected(const comm::Frame& frame, const char* where) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("the coordinator sent a frame of type ", frame.type, " while ", where));
+}
+
+}  // namespace
+
+absl::Status StepLoop::run() { return communicator_->rank() == 0 ? lead() : follow(); }
+
+absl::StatusOr<comm::Frame> StepLoop::next_frame() {
+  progress_->enter("idle");
+  while (true) {
+    absl::StatusOr<comm::Frame> frame = channel_->receive(Deadline::after_ms(kFrameWaitMs));
+    if (!absl::IsDeadlineExceeded(frame.status())) return frame;
+  }
+}
+
+absl::Status StepLoop::lead() {
+  while (true) {
+    absl::StatusOr<comm::Frame> frame = next_frame();
+    if (absl::IsUnavailable(frame.status())) return put_group_to_sleep();
+    RETURN_IF_ERROR(frame.status());
+    if (type_of(*frame) == MessageType::kShutdown) return put_group_to_sleep();
+    if (type_of(*frame) != MessageType::kPlan) return unexpected(*frame, "rank 0 waited for a plan");
+    ASSIGN_OR_RETURN(const protocol::StepPlan plan, protocol::decode_step_plan(frame->payload));
+    RETURN_IF_ERROR(broadcast(&frame->payload, plan.deadline_ms));
+    awake_ = !plan.sleep;
+    if (!plan.sleep) RETURN_IF_ERROR(run_plan(plan));
+  }
+}
+
+// The others wait in a broadcast while the group is awake; on their sockets they find their own Shutdown,
+// or that the coordinator is gone.
+absl::Status StepLoop::put_group_to_sleep() {
+  if (!awake_) return absl::OkStatus();
+  awake_ = false;
+  protocol::StepPlan plan;
+  plan.sleep = true;
+  std::vector<std::byte> bytes = protocol::encode(plan);
+  return broadcast(&bytes, kSleepDeadlineMs);
+}
+
+absl::Status StepLoop::follow() {
+  while (true) {
+    absl::StatusOr<comm::Frame> frame = next_frame();
+    if (absl::IsUnavailable(frame.status())) return absl::OkStatus();
+    RETURN_IF_ERROR(frame.status());
+    if (type_of(*frame) == MessageType::kShutdown) return absl::OkStatus();
+    if (type_of(*frame) != MessageType::kWake) return unexpected(*frame, "the rank was asleep");
+    RETURN_IF_ERROR(follow_until_sleep());
+  }
+}
+
+absl::Status StepLoop::follow_until_sleep() {
+  std::vector<std::byte> bytes;
+  while (true) {
+    progress_->enter("idle");
+    RETURN_IF_ERROR(broadcast(&bytes, kPlanWaitMs));
+    ASSIGN_OR_RETURN(const protocol::StepPlan plan, protocol::decode_step_plan(bytes));
+    if (plan.sleep) return absl::OkStatus();
+    RETURN_IF_ERROR(run_plan(plan));
+  }
+}
+
+absl::Status StepLoop::broadcast(std::vector<std::byte>* bytes, int32_t deadline_ms) {
+  if (communicator_->size() == 1) return absl::OkStatus();
+  const comm::OpContext context{"plan broadcast", -1, -1, Deadline::after_ms(deadline_ms)};
+  return communicator_->broadcast(context, 0, bytes);
+}
+
+absl::Status StepLoop::run_plan(const protocol::StepPlan& plan) {
+  RETURN_IF_ERROR(rank_->run(plan));
+  protocol::StepResult result;
+  result.step = plan.step;
+  rank_->append_result(plan, &result);
+  std::vector<std::vector<std::byte>> parts;
+  if (communicator_->size() > 1) {
+    progress_->enter("result gather");
+    const std::vector<std::byte> own =
+        communicator_->rank() == 0 ? std::vector<std::byte>() : protocol::encode(result);
+    const comm::OpContext context{"result gather", -1, plan.step,
+                                  Deadline::after_ms(plan.deadline_ms)};
+    ASSIGN_OR_RETURN(parts, communicator_->gather(context, 0, own));
+  }
+  if (communicator_->rank() != 0) return absl::OkStatus();
+  return send_result(plan, std::move(result), std::move(parts));
+}
+
+absl::Status StepLoop::send_result(const protocol::StepPlan& plan, protocol::StepResult result,
+                                   std::vector<std::vector<std::byte>> parts) {
+  for (size_t rank = 1; rank < parts.size(); ++rank) {
+    ASSIGN_OR_RETURN(protocol::StepResult part, protocol::decode_step_result(parts[rank]));
+    if (part.step != plan.step) {
+      return absl::InternalError(absl::StrCat("rank ", rank, " (host ",
+                                              communicator_->host(static_cast<int>(rank)),
+                                              ") returned step ", part.step, " for ", plan.step));
+    }
+    std::move(part.sequences.begin(), part.sequences.end(), std::back_inserter(result.sequences));
+    std::move(part.ranks.begin(), part.ranks.end(), std::back_inserter(result.ranks));
+  }
+  progress_->enter("send result");
+  return channel_->send(static_cast<uint16_t>(MessageType::kResult), protocol::encode(result),
+                        Deadline::after_ms(kSendDeadlineMs));
+}
+
+}  // namespace conclave::worker
