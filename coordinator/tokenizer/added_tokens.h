@@ -1,0 +1,88 @@
+#ifndef CONCLAVE_COORDINATOR_TOKENIZER_ADDED_TOKENS_H_
+#define CONCLAVE_COORDINATOR_TOKENIZER_ADDED_TOKENS_H_
+
+// Tokens that are found in the text as they stand, before the model sees it: special tokens and
+// others that were added to a vocabulary.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "coordinator/tokenizer/bpe_model.h"
+#include "coordinator/tokenizer/json_fields.h"
+#include "coordinator/tokenizer/normalizer.h"
+#include "coordinator/tokenizer/piece_list.h"
+#include "coordinator/tokenizer/regex.h"
+
+namespace conclave::coordinator {
+
+struct AddedToken {
+  std::string content;
+  std::string decoded;  // what decoding reads: the normalised content if `normalized`
+  int32_t id = 0;
+  bool single_word = false;  // only where no word character is next to it
+  bool lstrip = false;       // swallows the white space before it
+  bool rstrip = false;       // and after it
+  bool normalized = true;    // looked for in the normalised text, in normalised form
+  bool special = false;      // skipped by decode(skip_special_tokens)
+};
+
+// Finds the longest of a set of strings at the leftmost place. Immutable; any thread.
+class TokenTrie {
+ public:
+  // Of equal strings the first counts; the empty string never matches.
+  void add(std::string_view text, int32_t value);
+  struct Match {
+    TextRange range;
+    int32_t value;
+  };
+  std::optional<Match> find(std::string_view text, size_t from) const;
+  bool empty() const { return values_.empty(); }
+
+ private:
+  absl::flat_hash_map<uint64_t, uint32_t> edges_;  // (node << 8 | byte) -> node
+  std::vector<int32_t> values_;                    // by node; kNoToken where nothing ends
+  std::vector<bool> starts_;                       // by byte
+};
+
+// Immutable after loading; any thread.
+class AddedTokens {
+ public:
+  // json: the array "added_tokens" or nullptr. A token whose string the model has gets the model's
+  // id; the others get the ids behind the model's, in order, as Hugging Face tokenizers numbers
+  // them (a consistent file says the same ids). normalizer may be null.
+  static absl::StatusOr<AddedTokens> from_json(const Json* json, const BpeModel& model,
+                                               const Normalizer* normalizer,
+                                               const std::string& where);
+
+  // Cuts text on the tokens that are matched before (normalized false) or after normalisation.
+  // Pieces are ranges of the text; token pieces carry their id.
+  void split_raw(std::string_view text, std::vector<Piece>& pieces) const;
+  void split_normalized(std::string_view text, std::vector<Piece>& pieces) const;
+
+  std::optional<int32_t> id_of(std::string_view content) const;
+  const AddedToken* find(int32_t id) const;
+  // A string that is special under any of its ids.
+  bool is_special(std::string_view content) const;
+  int32_t highest_id() const { return highest_id_; }  // -1 if there is none
+
+ private:
+  void split(const TokenTrie& trie, std::string_view text, std::vector<Piece>& pieces) const;
+  absl::Status add(AddedToken token, const BpeModel& model, const std::string& where);
+
+  std::vector<AddedToken> tokens_;
+  absl::flat_hash_map<int32_t, size_t> by_id_;  // -> tokens_
+  absl::flat_hash_map<std::string, int32_t> by_content_;
+  absl::flat_hash_map<std::string, bool> special_;
+  TokenTrie raw_;
+  TokenTrie normalized_;
+  int32_t highest_id_ = -1;
+};
+
+}  // namespace conclave::coordinator
+
+#endif  // CONCLAVE_COORDINATOR_TOKENIZER_ADDED_TOKENS_H_

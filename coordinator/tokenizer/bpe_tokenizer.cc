@@ -1,0 +1,192 @@
+#include "coordinator/tokenizer/bpe_tokenizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "coordinator/tokenizer/pattern.h"
+#include "coordinator/tokenizer/unicode.h"
+
+namespace conclave::coordinator {
+namespace {
+
+const Json& part(const Json& file, const char* key) {
+  static const Json kNull;
+  const auto it = file.find(key);
+  return it == file.end() ? kNull : *it;
+}
+
+class ChainStream final : public DecodeStream {
+ public:
+  ChainStream(const BpeTokenizer* tokenizer, const DecodeChain& chain, bool skip_special_tokens)
+      : tokenizer_(tokenizer), chain_(chain), skip_special_tokens_(skip_special_tokens) {}
+
+  std::string append(int32_t id) override {
+    std::string text;
+    append_to(id, text);
+    return text;
+  }
+  std::string finish() override {
+    std::string text;
+    chain_.finish(text);
+    return text;
+  }
+  std::unique_ptr<DecodeStream> clone() const override {
+    return std::make_unique<ChainStream>(*this);
+  }
+
+  void append_to(int32_t id, std::string& text) {
+    if (const auto token = tokenizer_->decodable(id, skip_special_tokens_))
+      chain_.push(*token, text);
+  }
+
+ private:
+  const BpeTokenizer* tokenizer_;
+  DecodeChain chain_;
+  bool skip_special_tokens_;
+};
+
+// A token in tokenizer_config.json: "<s>", {"content": "<s>", ..} or null.
+absl::StatusOr<std::string> configured_token(const Json& config, const char* key,
+                                             const std::string& where) {
+  const Json& value = part(config, key);
+  if (value.is_object()) {
+    return string_field(value, "content", "", absl::StrCat(where, ": ", key));
+  }
+  return string_field(config, key, "", where);
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Tokenizer>> BpeTokenizer::create(const Json& file,
+                                                                      const Json& config,
+                                                                      const std::string& source) {
+  auto tokenizer = std::make_shared<BpeTokenizer>();
+  RETURN_IF_ERROR(tokenizer->load(file, source));
+  RETURN_IF_ERROR(tokenizer->load_config(config, source));
+  return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
+}
+
+absl::Status BpeTokenizer::load(const Json& file, const std::string& source) {
+  const auto place = [&](const char* key) { return absl::StrCat(source, ": ", key); };
+  ASSIGN_OR_RETURN(model_, BpeModel::from_json(part(file, "model"), place("model")));
+  ASSIGN_OR_RETURN(normalizer_,
+                   normalizer_from_json(part(file, "normalizer"), place("normalizer")));
+  ASSIGN_OR_RETURN(pre_tokenizer_,
+                   pre_tokenizer_from_json(part(file, "pre_tokenizer"), place("pre_tokenizer")));
+  ASSIGN_OR_RETURN(post_processor_,
+                   PostProcessor::from_json(part(file, "post_processor"), place("post_processor")));
+  ASSIGN_OR_RETURN(decoder_, DecodeChain::from_json(part(file, "decoder"), place("decoder")));
+  ASSIGN_OR_RETURN(const Json* added, array_field(file, "added_tokens", source));
+  ASSIGN_OR_RETURN(
+      added_, AddedTokens::from_json(added, *model_, normalizer_.get(), place("added_tokens")));
+  return absl::OkStatus();
+}
+
+absl::Status BpeTokenizer::load_config(const Json& config, const std::string& source) {
+  const std::string where = absl::StrCat(source, ": tokenizer_config.json");
+  ASSIGN_OR_RETURN(bos_token_, configured_token(config, "bos_token", where));
+  ASSIGN_OR_RETURN(eos_token_, configured_token(config, "eos_token", where));
+  ASSIGN_OR_RETURN(const bool add_bos, bool_field(config, "add_bos_token", false, where));
+  ASSIGN_OR_RETURN(const bool add_eos, bool_field(config, "add_eos_token", false, where));
+  if (part(config, "add_bos_token").is_null() && part(config, "add_eos_token").is_null()) {
+    return absl::OkStatus();
+  }
+  // Either setting replaces the file's own post_processor; one without its token counts as false.
+  const auto ids = [this](bool wanted, const std::string& token) {
+    std::vector<int32_t> result;
+    const std::optional<int32_t> id = wanted ? token_id(token) : std::nullopt;
+    if (id.has_value()) result.push_back(*id);
+    return result;
+  };
+  post_processor_ = PostProcessor::around(ids(add_bos, bos_token_), ids(add_eos, eos_token_));
+  return absl::OkStatus();
+}
+
+// Cuts on raw added tokens, normalises what is between them, and cuts on normalised added tokens.
+PieceList BpeTokenizer::pieces_of(const std::string& text) const {
+  PieceList list;
+  list.limit = grown_text_limit(text.size());
+  std::vector<Piece> raw;
+  added_.split_raw(text, raw);
+  std::vector<Piece> cut;
+  for (const Piece& piece : raw) {
+    if (piece.token != kNoToken) {
+      list.pieces.push_back({list.text.size(), list.text.size(), piece.token});
+      continue;
+    }
+    NormalizedText normalized;
+    normalized.text = text.substr(piece.begin, piece.end - piece.begin);
+    if (piece.begin == 0) normalized.head_bytes = char_bytes(text[0]);
+    if (normalizer_ != nullptr) {
+      normalizer_->apply(normalized, std::max(list.limit, list.text.size()) - list.text.size());
+    }
+    const size_t base = list.text.size();
+    if (piece.begin == 0) list.head_bytes = normalized.head_bytes;
+    cut.clear();
+    added_.split_normalized(normalized.text, cut);
+    for (const Piece& p : cut) list.pieces.push_back({base + p.begin, base + p.end, p.token});
+    list.text += normalized.text;
+  }
+  return list;
+}
+
+std::vector<int32_t> BpeTokenizer::encode(std::string_view text, bool add_special_tokens) const {
+  PieceList list = pieces_of(make_valid_utf8(text));
+  if (pre_tokenizer_ != nullptr) pre_tokenizer_->apply(list);
+  std::vector<int32_t> ids;
+  ids.reserve(list.text.size() / 4 + 8);
+  for (const Piece& piece : list.pieces) {
+    if (piece.token != kNoToken) {
+      ids.push_back(piece.token);
+    } else {
+      model_->encode_word(list.view(piece), ids);
+    }
+  }
+  return post_processor_.apply(std::move(ids), add_special_tokens);
+}
+
+std::string BpeTokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  ChainStream stream(this, decoder_, skip_special_tokens);
+  std::string text;
+  for (const int32_t id : ids) stream.append_to(id, text);
+  return text + stream.finish();
+}
+
+std::unique_ptr<DecodeStream> BpeTokenizer::new_stream(bool skip_special_tokens) const {
+  return std::make_unique<ChainStream>(this, decoder_, skip_special_tokens);
+}
+
+std::optional<std::string_view> BpeTokenizer::decodable(int32_t id,
+                                                        bool skip_special_tokens) const {
+  if (skip_special_tokens && is_special(id)) return std::nullopt;
+  if (const AddedToken* added = added_.find(id)) return added->decoded;
+  if (!model_->has_token(id)) return std::nullopt;
+  return model_->token(id);
+}
+
+std::string BpeTokenizer::token_bytes(int32_t id) const {
+  const auto token = decodable(id, false);
+  return token.has_value() ? decoder_.bytes_of(*token) : std::string();
+}
+
+std::string BpeTokenizer::token_string(int32_t id) const {
+  return std::string(decodable(id, false).value_or(std::string_view()));
+}
+
+std::optional<int32_t> BpeTokenizer::token_id(std::string_view token) const {
+  const std::optional<int32_t> added = added_.id_of(token);
+  return added.has_value() ? added : model_->id_of(token);
+}
+
+bool BpeTokenizer::is_special(int32_t id) const {
+  const AddedToken* added = added_.find(id);
+  return added_.is_special(added != nullptr ? added->content : model_->token(id));
+}
+
+int32_t BpeTokenizer::vocab_size() const {
+  return std::max(model_->highest_id(), added_.highest_id()) + 1;
+}
+
+}  // namespace conclave::coordinator
