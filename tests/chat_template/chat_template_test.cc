@@ -1,0 +1,157 @@
+#include "coordinator/chat_template/chat_template.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace conclave::coordinator {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using testing::HasSubstr;
+
+// A fresh folder per test, removed at the end.
+class FolderTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = std::filesystem::path(testing::TempDir()) /
+              (std::string("chat_template_") + test->name());
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  void write(const std::string& name, const std::string& content) {
+    std::ofstream(folder_ / name) << content;
+  }
+  absl::StatusOr<std::string> rendered(const Json& variables = Json::object()) {
+    const auto loaded = ChatTemplate::from_folder(folder_.string());
+    if (!loaded.ok()) return loaded.status();
+    return (*loaded)->render(variables);
+  }
+  std::filesystem::path folder_;
+};
+
+TEST_F(FolderTest, TemplateFileWinsOverConfig) {
+  write("chat_template.jinja", "file");
+  write("tokenizer_config.json", R"({"chat_template": "config"})");
+  EXPECT_EQ(rendered().value(), "file");
+}
+
+TEST_F(FolderTest, ConfigStringIsUsed) {
+  write("tokenizer_config.json",
+        R"({"chat_template": "config {{ bos_token }}", "bos_token": {"content": "<s>"}})");
+  EXPECT_EQ(rendered(Json{{"bos_token", "<s>"}}).value(), "config <s>");
+}
+
+TEST_F(FolderTest, ListTakesTheDefaultEntry) {
+  write("tokenizer_config.json", R"({"chat_template": [{"name": "tool_use", "template": "tools"},
+      {"name": "default", "template": "plain"}]})");
+  EXPECT_EQ(rendered().value(), "plain");
+}
+
+TEST_F(FolderTest, NoTemplateIsNotFound) {
+  EXPECT_EQ(rendered().status().code(), absl::StatusCode::kNotFound);
+  write("tokenizer_config.json", R"({"bos_token": "<s>", "chat_template": null})");
+  EXPECT_EQ(rendered().status().code(), absl::StatusCode::kNotFound);
+  write("tokenizer_config.json", R"({"chat_template": [{"name": "rag", "template": "x"}]})");
+  EXPECT_EQ(rendered().status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(rendered().status().message()), HasSubstr(folder_.string()));
+}
+
+TEST_F(FolderTest, BrokenConfigIsNamed) {
+  for (const char* content : {"{", "[]", R"({"chat_template": 7})"}) {
+    write("tokenizer_config.json", content);
+    const auto text = rendered();
+    EXPECT_EQ(text.status().code(), absl::StatusCode::kInvalidArgument) << content;
+    EXPECT_THAT(std::string(text.status().message()), HasSubstr("tokenizer_config.json"));
+  }
+}
+
+TEST_F(FolderTest, SyntaxErrorNamesFileAndLine) {
+  write("chat_template.jinja", "one\ntwo\n{% if %}\n");
+  const auto text = rendered();
+  EXPECT_EQ(text.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(text.status().message()), HasSubstr("chat_template.jinja, line 3: "));
+}
+
+TEST(ChatTemplate, DemoModelTemplateRendersItsTurns) {
+  const auto loaded =
+      ChatTemplate::from_folder(std::string(CONCLAVE_SOURCE_DIR) + "/assets/demo-moe");
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const Json variables = {{"messages", {{{"role", "user"}, {"content", "Hi"}}}},
+                          {"add_generation_prompt", true}};
+  EXPECT_EQ((*loaded)->render(variables).value(),
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+}
+
+TEST(ChatTemplate, RunTimeErrorNamesTemplateAndLine) {
+  const auto parsed = ChatTemplate::parse("a\n{% set x = 1 %}\n{{ x +\n 'b' }}", "demo");
+  const auto text = parsed.value()->render(Json::object());
+  EXPECT_EQ(std::string(text.status().message()),
+            "chat template demo, line 3: unsupported operand type(s) for +: 'int' and 'str'");
+}
+
+TEST(ChatTemplate, RaisedMessageIsUntouched) {
+  const auto parsed = ChatTemplate::parse("{{ raise_exception('Only \"user\", please: ✓') }}", "d");
+  const auto text = parsed.value()->render(Json::object());
+  EXPECT_EQ(text.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(text.status().message()), "Only \"user\", please: ✓");
+}
+
+TEST(ChatTemplate, VariablesMustBeAnObject) {
+  const auto parsed = ChatTemplate::parse("x", "d");
+  EXPECT_FALSE(parsed.value()->render(Json::array()).ok());
+  EXPECT_FALSE(parsed.value()->render(Json()).ok());
+}
+
+TEST(ChatTemplate, InvalidUtf8IsRefused) {
+  const auto parsed = ChatTemplate::parse("a\xff", "d");
+  EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ChatTemplate, RendersOfOneTemplateAreIndependent) {
+  const auto parsed = ChatTemplate::parse(
+      "{% set ns = namespace(t='') %}{% macro m(x) %}<{{ x }}>{% endmacro %}"
+      "{% for x in xs %}{% set ns.t = ns.t ~ m(x) %}{% endfor %}{{ ns.t }}",
+      "d");
+  std::vector<std::string> texts(4);
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 50; ++round) {
+        texts[i] = (*parsed)->render(Json{{"xs", {i, i + 1}}}).value();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_EQ(texts[i], "<" + std::to_string(i) + "><" + std::to_string(i + 1) + ">");
+  }
+}
+
+TEST(ChatTemplate, LongConversationStaysWithinLimits) {
+  Json messages = Json::array();
+  for (int i = 0; i < 5000; ++i) {
+    messages.push_back({{"role", i % 2 == 0 ? "user" : "assistant"},
+                        {"content", std::string(200, 'a') + "</think> b"}});
+  }
+  const auto parsed = ChatTemplate::parse(
+      "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+      "{{ raise_exception('order') }}{% endif %}[{{ m.role }}]"
+      "{{ m.content.split('</think>')[-1] | trim }}{% endfor %}",
+      "d");
+  const auto text = parsed.value()->render(Json{{"messages", messages}});
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_EQ(text->size(), 2500 * (std::string("[user]b[assistant]b").size()));
+}
+
+}  // namespace
+}  // namespace conclave::coordinator
