@@ -1,0 +1,118 @@
+#ifndef CONCLAVE_COORDINATOR_ENGINE_ENGINE_H_
+#define CONCLAVE_COORDINATOR_ENGINE_ENGINE_H_
+
+// From token ids to token ids: admission, scheduling, worker groups, journal. Knows no HTTP and no
+// text.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "protocol/step_plan.h"
+
+namespace conclave::coordinator {
+
+// One output sequence ("choice") of a client's request.
+struct GenerationRequest {
+  std::string request_id;       // the client's id, for logs
+  std::vector<int32_t> prompt;  // >= 1 token
+  protocol::Sampling
+      sampling;  // seed drawn by the caller at admission; position/counts are the engine's
+  int32_t max_tokens = 16;  // >= 0 (0: prompt logprobs only)
+  int32_t min_tokens = 0;   // end-of-text and stop tokens are banned before
+  bool ignore_eos = false;
+  std::vector<int32_t> stop_token_ids;  // besides the model's end-of-text ids
+  int32_t priority = 0;                 // lower is sooner
+  int32_t prompt_top_logprobs =
+      -1;  // >= 0: report logprobs of prompt tokens 1.. (turns prefix caching off)
+  bool want_logits = false;  // offline tools
+  bool want_routing = false;
+};
+
+struct GeneratedToken {
+  int32_t id = 0;
+  float logprob = 0;
+  std::vector<protocol::TokenLogprob> top;
+};
+enum class FinishReason : uint8_t { kStop, kLength, kCancelled, kError };
+struct GenerationEnd {
+  FinishReason reason = FinishReason::kStop;
+  std::optional<int32_t> stop_token;  // the token id that stopped it; not among the emitted tokens
+  int32_t cached_prompt_tokens = 0;
+  absl::Status error;  // for kError: what to tell the client
+};
+struct PromptPart {  // a computed piece of the prompt, in order
+  int32_t start = 0;
+  int32_t rows = 0;
+  std::vector<protocol::PromptLogprob> logprobs;  // row relative to start
+  std::vector<float> logits;
+  std::vector<int32_t> routing;
+};
+
+// Called on the engine's thread: must return at once (queue and post). Calls for one request are
+// ordered; on_end is the last and comes exactly once for each accepted request.
+class GenerationListener {
+ public:
+  virtual ~GenerationListener() = default;
+  virtual void on_prompt(PromptPart part) {}
+  virtual void on_token(GeneratedToken token) = 0;
+  virtual void on_end(GenerationEnd end) = 0;
+};
+
+using SequenceId = uint64_t;
+
+enum class GroupState : uint8_t { kStarting, kLoading, kReady, kFailed, kDraining, kStopped };
+const char* group_state_name(GroupState state);
+
+struct RankStatus {
+  int32_t rank = 0;
+  std::string host;
+  int64_t pid = 0;
+  bool connected = false;
+  int64_t step = -1;
+  int32_t layer = -1;
+  std::string operation;
+  double operation_age_seconds = 0;
+  double heartbeat_age_seconds = 0;
+  uint64_t load_bytes_done = 0, load_bytes_total = 0;
+  int32_t kv_blocks = 0, kv_blocks_used = 0;
+};
+struct EngineStatus {
+  GroupState state = GroupState::kStarting;
+  bool draining = false;
+  std::string last_failure;  // one sentence naming rank, host, layer, operation, age; "" if none
+  int64_t restarts = 0;
+  std::vector<RankStatus> ranks;
+  int32_t running = 0, waiting = 0;
+  int32_t kv_blocks = 0, kv_blocks_used = 0;
+  int32_t max_model_len = 0;
+  std::string kernel_set, compute, transport;
+  std::string model_fingerprint;       // empty until the group has been ready once
+  int64_t placement_epoch = 0;
+};
+
+// Thread-safe.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  // INVALID_ARGUMENT (too long for the model: message says both numbers), RESOURCE_EXHAUSTED (queue
+  // full: 429), UNAVAILABLE (starting, failed or draining: 503).
+  virtual absl::StatusOr<SequenceId> submit(GenerationRequest request,
+                                            std::shared_ptr<GenerationListener> listener) = 0;
+  // The client went away, or a stop string was found. on_end(kCancelled) follows unless it already
+  // ended.
+  virtual void cancel(SequenceId id) = 0;
+  virtual EngineStatus status() const = 0;
+  // Stops admission; running and queued requests finish. Returns at once.
+  virtual void drain() = 0;
+  virtual bool drained() const = 0;
+};
+
+}  // namespace conclave::coordinator
+
+#endif  // CONCLAVE_COORDINATOR_ENGINE_ENGINE_H_

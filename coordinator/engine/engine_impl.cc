@@ -1,0 +1,313 @@
+#include "coordinator/engine/engine_impl.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+
+namespace conclave::coordinator {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kPublishPeriod{100};
+constexpr int32_t kMaxReplays =
+    3;  // a request that ends its group each time must not do so for ever
+
+double seconds_between(SteadyClock::time_point from, SteadyClock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+GroupOptions group_options(const EngineOptions& options) {
+  GroupOptions group;
+  group.group = options.group;
+  group.ranks = options.ranks;
+  group.configure = options.configure;
+  group.configure.max_step_tokens = options.max_rank_step_tokens;
+  group.configure.max_model_len = options.max_model_len;
+  group.threads = {options.threads_per_rank, options.pin_threads};
+  group.step_margin = milliseconds(options.step_deadline_margin_ms);
+  group.heartbeat_timeout = milliseconds(options.heartbeat_timeout_ms);
+  group.join_timeout = milliseconds(options.join_timeout_ms);
+  group.load_timeout = milliseconds(options.load_timeout_ms);
+  group.restart = options.restart;
+  group.backoff = milliseconds(options.restart_backoff_ms);
+  group.backoff_max = milliseconds(options.restart_backoff_max_ms);
+  return group;
+}
+
+GenerationEnd failed_end(absl::Status why) {
+  GenerationEnd end;
+  end.reason = FinishReason::kError;
+  end.error = std::move(why);
+  return end;
+}
+
+}  // namespace
+
+EngineImpl::EngineImpl(EngineOptions options, int64_t placement_epoch,
+                       std::unique_ptr<GroupTransport> transport)
+    : options_(std::move(options)),
+      placement_epoch_(placement_epoch),
+      observer_(options_.observer != nullptr ? options_.observer : &no_observer_),
+      group_(group_options(options_), std::move(transport), [this] { ring(); }) {
+  status_.max_model_len = options_.max_model_len;
+  status_.compute = compute_type_name(options_.configure.compute);
+  status_.transport = options_.transport;
+  status_.placement_epoch = placement_epoch_;
+}
+
+EngineImpl::~EngineImpl() {
+  {
+    const std::lock_guard lock(mutex_);
+    draining_ = true;
+    mail_.stop = true;
+  }
+  ring();
+  if (thread_.joinable()) thread_.join();
+}
+
+void EngineImpl::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void EngineImpl::ring() {
+  const std::lock_guard lock(mutex_);
+  rung_ = true;
+  bell_.notify_one();
+}
+
+void EngineImpl::run() {
+  Time now = SteadyClock::now();
+  idle_since_ = now;
+  group_.start(now);
+  bool stopping = false;
+  while (!stopping || group_.state() != GroupState::kStopped) {
+    Mail mail = wait_for_mail(next_wake(now));
+    now = SteadyClock::now();
+    const bool stop = mail.stop;
+    handle_mail(std::move(mail), now);
+    for (GroupEvent& event : group_.poll(now)) handle_group_event(std::move(event), now);
+    if (stop && !stopping) {
+      stopping = true;
+      scheduler_.reset();
+      end_all(absl::UnavailableError("the server is shutting down"), /*keep_replayable=*/false);
+      group_.shut_down(now);
+    }
+    pump(now);
+    publish(now, /*force=*/false);
+  }
+  publish(now, /*force=*/true);
+}
+
+EngineImpl::Mail EngineImpl::wait_for_mail(Time until) {
+  std::unique_lock lock(mutex_);
+  bell_.wait_until(lock, until, [this] { return rung_; });
+  rung_ = false;
+  in_transit_ = mail_.submissions.size();
+  return std::exchange(mail_, {});
+}
+
+EngineImpl::Time EngineImpl::next_wake(Time now) const {
+  Time wake = group_.next_wake(now);
+  if (scheduler_ != nullptr && !group_.step_in_flight() && !group_.asleep()) {
+    wake = std::min(wake, idle_since_ + milliseconds(options_.idle_sleep_ms));
+  }
+  return wake;
+}
+
+void EngineImpl::handle_mail(Mail mail, Time now) {
+  for (Submission& submission : mail.submissions) {
+    clients_[submission.id] = {std::move(submission.listener), submission.queued,
+                               submission.queued};
+    admit(journal_.open(submission.id, std::move(submission.request)));
+  }
+  for (const SequenceId id : mail.cancellations) {
+    if (journal_.find(id) == nullptr) continue;  // ended by itself
+    if (scheduler_ != nullptr) scheduler_->cancel(id);
+    GenerationEnd cancelled;
+    cancelled.reason = FinishReason::kCancelled;
+    end(id, std::move(cancelled), now);
+  }
+}
+
+// Into the scheduler, or, between two groups, nowhere: then it waits in the journal or ends at
+// once.
+void EngineImpl::admit(JournalEntry* entry) {
+  absl::Status status;
+  if (scheduler_ != nullptr) {
+    status = scheduler_->admit(entry);
+  } else if (!options_.replay_on_failure || group_gone_) {
+    status = absl::UnavailableError("the worker group failed; try again in a moment");
+  }
+  if (!status.ok()) end(entry->id, failed_end(std::move(status)), SteadyClock::now());
+}
+
+void EngineImpl::handle_group_event(GroupEvent event, Time now) {
+  if (auto* result = std::get_if<GroupResult>(&event)) {
+    handle_result(std::move(*result), now);
+  } else if (auto* ready = std::get_if<GroupReady>(&event)) {
+    handle_ready(*ready, now);
+  } else {
+    handle_failure(std::get<GroupFailed>(event), now);
+  }
+}
+
+void EngineImpl::handle_ready(const GroupReady& ready, Time now) {
+  SchedulerOptions scheduler;
+  for (const protocol::Ready& rank : ready.ranks) scheduler.kv_blocks.push_back(rank.kv_blocks);
+  scheduler.eos_ids = options_.eos_ids;
+  scheduler.max_model_len = options_.max_model_len;
+  scheduler.max_running = options_.max_running;
+  scheduler.max_step_tokens = options_.max_step_tokens;
+  scheduler.max_rank_step_tokens = options_.max_rank_step_tokens;
+  scheduler.prefix_cache = options_.prefix_cache;
+  scheduler.step_deadline_ms = options_.step_deadline_ms;
+  scheduler.placement_epoch = placement_epoch_;
+  scheduler.force_preempt_seed = options_.force_preempt_seed;
+  scheduler_ = std::make_unique<Scheduler>(std::move(scheduler));
+  ready_ = ready.ranks;
+  kernel_set_ = ready.kernel_set;
+  idle_since_ = now;
+  if (scheduler_->max_model_len() < options_.max_model_len) {
+    log_warning("the K/V memory holds less than one request of the model's length",
+                {{"max_model_len", absl::StrCat(options_.max_model_len)},
+                 {"now", absl::StrCat(scheduler_->max_model_len())}});
+  }
+  const std::string fingerprint = absl::StrCat(ready_.front().model_fingerprint, "/", kernel_set_);
+  if (!fingerprint_.empty() && fingerprint != fingerprint_) {
+    // Other bits would continue the text (law 1): better no continuation.
+    end_all(absl::UnavailableError("the worker group came back with another model or kernel set"),
+            false);
+  }
+  fingerprint_ = fingerprint;
+  std::vector<JournalEntry*> replays;  // admit() may close entries
+  for (auto& [id, entry] : journal_.entries()) replays.push_back(&entry);
+  for (JournalEntry* entry : replays) admit(entry);
+}
+
+void EngineImpl::handle_failure(const GroupFailed& failed, Time now) {
+  scheduler_.reset();
+  publish(now, /*force=*/true);  // nobody shall hear of it before status() knows
+  group_gone_ = failed.final;
+  const std::string why =
+      absl::StrCat("the worker group failed: ", std::string(failed.why.message()));
+  end_all(absl::UnavailableError(why), options_.replay_on_failure && !failed.final);
+}
+
+void EngineImpl::end_all(const absl::Status& why, bool keep_replayable) {
+  std::vector<SequenceId> lost;
+  for (auto& [id, entry] : journal_.entries()) {
+    if (!keep_replayable || ++entry.replays > kMaxReplays) lost.push_back(id);
+  }
+  for (const SequenceId id : lost) end(id, failed_end(why), SteadyClock::now());
+}
+
+void EngineImpl::handle_result(GroupResult result, Time now) {
+  if (scheduler_ == nullptr) return;
+  observer_->step_finished(result.seconds, result.result.ranks);
+  auto events = scheduler_->apply(std::move(result.result));
+  if (!events.ok()) return group_.fail(std::string(events.status().message()), now);
+  int64_t generated = 0;
+  for (SequenceEvent& event : *events) {
+    generated += std::holds_alternative<GeneratedToken>(event.what) ? 1 : 0;
+    deliver(std::move(event), now);
+  }
+  observer_->tokens_computed(0, generated);
+  idle_since_ = now;
+}
+
+void EngineImpl::deliver(SequenceEvent event, Time now) {
+  if (auto* finished = std::get_if<GenerationEnd>(&event.what))
+    return end(event.id, std::move(*finished), now);
+  Client& client = clients_.at(event.id);
+  if (auto* part = std::get_if<PromptPart>(&event.what))
+    return client.listener->on_prompt(std::move(*part));
+  if (journal_.find(event.id)->emitted.size() == 1) {
+    observer_->first_token(seconds_between(client.queued, now));
+  } else {
+    observer_->next_token(seconds_between(client.last_token, now));
+  }
+  client.last_token = now;
+  client.listener->on_token(std::get<GeneratedToken>(std::move(event.what)));
+}
+
+void EngineImpl::end(SequenceId id, GenerationEnd end, Time now) {
+  const auto client = clients_.extract(id);
+  const JournalEntry& entry = *journal_.find(id);
+  end.cached_prompt_tokens = std::max(0, entry.cached_prompt_tokens);
+  observer_->request_finished(end.reason, seconds_between(client.mapped().queued, now),
+                              static_cast<int32_t>(entry.request.prompt.size()),
+                              static_cast<int32_t>(entry.emitted.size()));
+  journal_.close(id);
+  client.mapped().listener->on_end(std::move(end));
+  const std::lock_guard lock(mutex_);
+  --open_;
+}
+
+void EngineImpl::pump(Time now) {
+  if (scheduler_ == nullptr || group_.state() != GroupState::kReady || group_.step_in_flight())
+    return;
+  if (auto step = scheduler_->plan(next_step_)) {
+    ++next_step_;
+    observe_plan(*step, now);
+    group_.send_plan(step->plan, now);
+  } else if (!group_.asleep() && now >= idle_since_ + milliseconds(options_.idle_sleep_ms)) {
+    group_.send_sleep(next_step_++, now);
+  }
+}
+
+void EngineImpl::observe_plan(const ScheduledStep& step, Time now) {
+  for (const ScheduledStep::Admission& admission : step.admissions) {
+    if (admission.tokens > 0) observer_->prefix_lookup(admission.tokens, admission.cached_tokens);
+    if (!admission.first) continue;
+    observer_->request_scheduled(
+        seconds_between(clients_.at(admission.id).queued, now),
+        static_cast<int32_t>(journal_.find(admission.id)->request.prompt.size()),
+        admission.cached_tokens);
+  }
+  for (int32_t i = 0; i < step.preemptions; ++i) observer_->request_preempted();
+  if (step.prompt_rows > 0) observer_->tokens_computed(step.prompt_rows, 0);
+}
+
+// The counters every time, the ranks' words now and then: they are read by people.
+void EngineImpl::publish(Time now, bool force) {
+  int32_t used = 0, blocks = 0;
+  std::vector<int32_t> used_of_rank;
+  for (int32_t rank = 0; scheduler_ != nullptr && rank < scheduler_->ranks(); ++rank) {
+    used_of_rank.push_back(scheduler_->ledger(rank).used());
+    used += used_of_rank.back();
+    blocks += scheduler_->ledger(rank).blocks();
+  }
+  const GroupState state = group_.state();
+  const bool changed = force || state != published_state_;
+  const int64_t restarts = group_.restarts();
+  {
+    const std::lock_guard lock(mutex_);
+    in_transit_ = 0;
+    status_.state = state;
+    status_.restarts = restarts;
+    status_.running = scheduler_ != nullptr ? scheduler_->running() : 0;
+    status_.waiting = scheduler_ != nullptr ? scheduler_->waiting()
+                                            : static_cast<int32_t>(journal_.entries().size());
+    status_.kv_blocks = blocks;
+    status_.kv_blocks_used = used;
+    if (scheduler_ != nullptr) status_.max_model_len = scheduler_->max_model_len();
+    if (changed || now - published_at_ >= kPublishPeriod) {
+      published_at_ = now;
+      status_.last_failure = group_.last_failure();
+      status_.ranks = group_.rank_status(now);
+      for (size_t rank = 0; rank < used_of_rank.size(); ++rank)
+        status_.ranks[rank].kv_blocks_used = used_of_rank[rank];
+      status_.kernel_set = kernel_set_;
+      status_.model_fingerprint = ready_.empty() ? "" : ready_.front().model_fingerprint;
+    }
+  }
+  observer_->load(status_.running, status_.waiting, used, blocks);
+  if (changed) observer_->group_state(state);
+  for (; published_restarts_ < restarts; ++published_restarts_) observer_->group_restarted();
+  published_state_ = state;
+}
+
+}  // namespace conclave::coordinator

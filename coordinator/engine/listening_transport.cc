@@ -1,0 +1,160 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "comm/channel/tcp_channel.h"
+#include "coordinator/engine/group_transport.h"
+
+namespace conclave::coordinator {
+namespace {
+
+// A 0600 file that goes away with its owner.
+class SecretFile {
+ public:
+  SecretFile() = default;
+  SecretFile(const SecretFile&) = delete;
+  SecretFile& operator=(const SecretFile&) = delete;
+  ~SecretFile() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+  absl::Status write(const std::string& secret) {
+    const char* folder = std::getenv("XDG_RUNTIME_DIR");
+    if (folder == nullptr || ::access(folder, W_OK | X_OK) != 0) folder = "/tmp";
+    std::string path = absl::StrCat(folder, "/conclave-secret-XXXXXX");
+    const int fd = ::mkostemp(path.data(), O_CLOEXEC);  // creates with mode 0600
+    if (fd < 0)
+      return absl::ErrnoToStatus(errno, absl::StrCat("cannot create a secret file in ", folder));
+    path_ = path;
+    const auto written = ::write(fd, secret.data(), secret.size());
+    const int error = errno;
+    ::close(fd);
+    if (written == static_cast<ssize_t>(secret.size())) return absl::OkStatus();
+    return absl::ErrnoToStatus(written < 0 ? error : ENOSPC, absl::StrCat("cannot write ", path_));
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// Where new connections go; shared with the listener's thread. Ranks that nobody launched may come
+// before the group is started, and wait here; of launched ranks that can only be a leftover.
+class Reception {
+ public:
+  explicit Reception(size_t max_waiting) : max_waiting_(max_waiting) {}
+  void take(std::unique_ptr<comm::ChannelPeer> peer) {
+    const std::lock_guard lock(mutex_);
+    if (on_connection_) {
+      on_connection_(std::move(peer));
+    } else if (waiting_.size() < max_waiting_) {
+      waiting_.push_back(std::move(peer));
+    } else {
+      peer->close();
+    }
+  }
+  void open(GroupTransport::OnConnection on_connection) {
+    const std::lock_guard lock(mutex_);
+    on_connection_ = std::move(on_connection);
+    for (auto& peer : waiting_) on_connection_(std::move(peer));
+    waiting_.clear();
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    on_connection_ = nullptr;
+  }
+
+ private:
+  const size_t max_waiting_;
+  std::mutex mutex_;
+  GroupTransport::OnConnection on_connection_;
+  std::vector<std::unique_ptr<comm::ChannelPeer>> waiting_;
+};
+
+class ListeningTransportImpl : public ListeningTransport {
+ public:
+  ListeningTransportImpl(ListenOptions options, std::unique_ptr<GroupLauncher> launcher)
+      : options_(std::move(options)),
+        launcher_(std::move(launcher)),
+        reception_(std::make_shared<Reception>(
+            launcher_ == nullptr ? static_cast<size_t>(options_.ranks) : 0)) {}
+  ~ListeningTransportImpl() override {
+    stop();
+    listener_.reset();
+  }
+
+  absl::Status open() {
+    if (options_.secret.empty()) options_.secret = comm::make_group_secret();
+    if (launcher_ != nullptr && options_.secret_file.empty()) {
+      RETURN_IF_ERROR(secret_file_.write(options_.secret));
+      options_.secret_file = secret_file_.path();
+    }
+    comm::ChannelListener::Options listen;
+    listen.address = options_.address;
+    listen.port = options_.port;
+    listen.secret = options_.secret;
+    auto listener = comm::ChannelListener::listen(
+        listen, [reception = reception_](std::unique_ptr<comm::ChannelPeer> peer) {
+          reception->take(std::move(peer));
+        });
+    if (!listener.ok()) return listener.status();
+    listener_ = *std::move(listener);
+    return absl::OkStatus();
+  }
+
+  absl::Status start(OnConnection on_connection) override {
+    reception_->open(std::move(on_connection));
+    running_ = true;
+    if (launcher_ == nullptr) return absl::OkStatus();
+    LaunchSpec spec;
+    spec.coordinator_address =
+        options_.advertised_address.empty() ? options_.address : options_.advertised_address;
+    spec.coordinator_port = port();
+    spec.secret_file = options_.secret_file;
+    spec.group = options_.group;
+    spec.ranks = options_.ranks;
+    return launcher_->start(spec);
+  }
+  void stop() override {
+    reception_->close();
+    running_ = false;
+    if (launcher_ != nullptr) launcher_->kill();
+  }
+  std::optional<std::string> poll_exit() override {
+    if (launcher_ != nullptr) return launcher_->poll_exit();
+    return running_ ? std::nullopt : std::optional<std::string>("its ranks were let go");
+  }
+  bool can_restart() const override { return true; }
+  bool has_processes() const override { return launcher_ != nullptr; }
+  void adopt_local_process(int64_t pid) override {
+    if (launcher_ != nullptr) launcher_->adopt_local_process(pid);
+  }
+  uint16_t port() const override { return listener_->port(); }
+
+ private:
+  ListenOptions options_;
+  SecretFile secret_file_;
+  std::unique_ptr<GroupLauncher> launcher_;
+  std::shared_ptr<Reception> reception_;
+  std::unique_ptr<comm::ChannelListener> listener_;
+  bool running_ = false;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ListeningTransport>> ListeningTransport::create(
+    ListenOptions options, std::unique_ptr<GroupLauncher> launcher) {
+  auto transport =
+      std::make_unique<ListeningTransportImpl>(std::move(options), std::move(launcher));
+  RETURN_IF_ERROR(transport->open());
+  return std::unique_ptr<ListeningTransport>(std::move(transport));
+}
+
+}  // namespace conclave::coordinator

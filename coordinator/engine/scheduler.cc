@@ -1,0 +1,248 @@
+#include "coordinator/engine/scheduler.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace conclave::coordinator {
+namespace {
+
+constexpr int32_t kMaxForcedPreemptions = 3;
+
+uint64_t next_random(uint64_t* state) {  // SplitMix64
+  uint64_t value = (*state += 0x9e3779b97f4a7c15u);
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
+  return value ^ (value >> 31);
+}
+
+}  // namespace
+
+Scheduler::Scheduler(SchedulerOptions options) : options_(std::move(options)) {
+  max_model_len_ = options_.max_model_len;
+  for (const int32_t blocks : options_.kv_blocks) {
+    ranks_.emplace_back(blocks, options_.prefix_cache);
+    max_model_len_ = std::min(max_model_len_, blocks * kBlockTokens);
+  }
+  options_.max_rank_step_tokens = std::min(options_.max_rank_step_tokens, options_.max_step_tokens);
+  // A running sequence gets at least one row in each step, so nothing that runs can starve.
+  options_.max_running = std::min(options_.max_running, options_.max_step_tokens);
+  random_state_ = options_.force_preempt_seed.value_or(0);
+}
+
+absl::Status Scheduler::admit(JournalEntry* entry) {
+  const size_t prompt = entry->request.prompt.size();
+  const size_t needed = prompt + entry->emitted.size() + (entry->request.max_tokens > 0 ? 1 : 0);
+  if (needed > static_cast<size_t>(max_model_len_)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the prompt has ", prompt, " tokens, but at most ", max_model_len_,
+        " tokens of prompt and output fit",
+        max_model_len_ < options_.max_model_len ? " into the K/V memory of a rank" : "",
+        "; send a shorter prompt"));
+  }
+  auto sequence = std::make_unique<Sequence>(entry, options_.eos_ids);
+  waiting_.emplace(sequence->order(), sequence.get());
+  sequences_.emplace(entry->id, std::move(sequence));
+  return absl::OkStatus();
+}
+
+bool Scheduler::cancel(SequenceId id) {
+  const auto it = sequences_.find(id);
+  if (it == sequences_.end() || it->second->abandoned()) return false;
+  if (it->second->in_step) {
+    it->second->abandon();
+  } else {
+    remove(*it->second);
+  }
+  return true;
+}
+
+void Scheduler::remove(Sequence& sequence) {
+  if (running_.erase(sequence.order()) > 0) {
+    --home(sequence).running;
+    release_blocks(sequence);
+  } else {
+    waiting_.erase(sequence.order());
+  }
+  sequences_.erase(sequence.id());
+}
+
+void Scheduler::release_blocks(Sequence& sequence) {
+  announce(sequence, false);
+  BlockLedger& ledger = home(sequence).ledger;
+  for (auto block = sequence.blocks.rbegin(); block != sequence.blocks.rend(); ++block)
+    ledger.release(*block);
+  sequence.blocks.clear();
+}
+
+std::optional<ScheduledStep> Scheduler::plan(int64_t step) {
+  if (step_in_flight_ || !has_work()) return std::nullopt;
+  ScheduledStep scheduled;
+  scheduled.plan.step = step;
+  scheduled.plan.placement_epoch = options_.placement_epoch;
+  scheduled.plan.deadline_ms = options_.step_deadline_ms;
+  budget_ = options_.max_step_tokens;
+  for (Rank& rank : ranks_) rank.budget = options_.max_rank_step_tokens;
+  flights_.clear();
+  if (options_.force_preempt_seed) force_preemption(&scheduled);
+  plan_decodes(&scheduled);
+  plan_prefills(&scheduled);
+  // What was preempted a moment ago must not take back the room that it made.
+  if (scheduled.preemptions == 0 || running_.empty()) plan_admissions(&scheduled);
+  if (flights_.empty()) return std::nullopt;
+  step_ = step;
+  step_in_flight_ = true;
+  return scheduled;
+}
+
+void Scheduler::plan_decodes(ScheduledStep* step) {
+  for (auto it = running_.begin(); it != running_.end();) {
+    Sequence& sequence = *it->second;
+    const SequenceOrder order = sequence.order();
+    if (sequence.decoding() && reserve_next_row(sequence, step)) add_chunk(sequence, 1, step);
+    it = running_.upper_bound(order);  // preemption may have removed any from here on
+  }
+}
+
+void Scheduler::plan_prefills(ScheduledStep* step) {
+  for (const auto& [order, sequence] : running_) {
+    if (sequence->in_step) continue;
+    const int32_t rows = std::min(budget_, home(*sequence).budget);
+    if (rows > 0) add_chunk(*sequence, sequence->clip_rows(rows), step);
+  }
+}
+
+void Scheduler::plan_admissions(ScheduledStep* step) {
+  for (auto it = waiting_.begin();
+       it != waiting_.end() && budget_ > 0 && running() < options_.max_running;) {
+    Sequence& sequence = *it->second;
+    const std::optional<Placing> placing = place(sequence);
+    if (!placing)
+      return;  // in order: those behind may not take the room that the first one waits for
+    ++it;
+    if (placing->wait_for_prefix) continue;
+    start_running(sequence, *placing, step);
+    add_chunk(sequence, sequence.clip_rows(std::min(budget_, home(sequence).budget)), step);
+  }
+}
+
+void Scheduler::add_chunk(Sequence& sequence, int32_t rows, ScheduledStep* step) {
+  protocol::SequenceChunk chunk = sequence.make_chunk(rows);
+  const bool report = chunk.want_logits || chunk.want_routing || chunk.prompt_top_logprobs >= 0;
+  flights_.push_back({&sequence, rows, chunk.sample, report});
+  if (rows > 1 || sequence.entry()->emitted.empty()) step->prompt_rows += rows;
+  step->plan.chunks.push_back(std::move(chunk));
+  sequence.in_step = true;
+  budget_ -= rows;
+  home(sequence).budget -= rows;
+}
+
+bool Scheduler::reserve_next_row(Sequence& sequence, ScheduledStep* step) {
+  Rank& rank = home(sequence);
+  while (static_cast<int32_t>(sequence.blocks.size()) < blocks_for(sequence.length())) {
+    if (const auto block = rank.ledger.allocate()) {
+      sequence.blocks.push_back(*block);
+      continue;
+    }
+    // The last in order on this rank makes room: rows are planned in order, so it is not in this
+    // step yet.
+    const auto victim = std::find_if(running_.rbegin(), running_.rend(), [&](const auto& entry) {
+      return entry.second->home == sequence.home;
+    });
+    const bool itself = victim->second == &sequence;
+    preempt(*victim->second, step);
+    if (itself) return false;
+  }
+  return true;
+}
+
+// The rank that would have the fewest blocks in use; then the fewest running sequences; then the
+// lowest.
+std::optional<Scheduler::Placing> Scheduler::place(const Sequence& sequence) const {
+  const int32_t blocks = blocks_for(sequence.length());
+  const int32_t max_cached = uses_cache(sequence) ? (sequence.length() - 1) / kBlockTokens : 0;
+  std::optional<Placing> best;
+  std::pair<int32_t, int32_t> best_load;
+  for (int32_t r = 0; r < ranks(); ++r) {
+    const Rank& rank = ranks_[static_cast<size_t>(r)];
+    if (rank.budget <= 0 || rank.running >= options_.max_rank_step_tokens) continue;
+    Placing placing{r, false, rank.ledger.match(sequence.tokens(), max_cached)};
+    const auto cached = static_cast<int32_t>(placing.cached.size());
+    const auto shared = static_cast<int32_t>(std::count_if(
+        placing.cached.begin(), placing.cached.end(),
+        [&rank](const CachedBlock& block) { return rank.ledger.references(block.block) > 0; }));
+    // One block to spare, so that the newcomer does not preempt at the next token of its
+    // neighbours.
+    if (rank.ledger.available() < blocks - shared + (rank.running > 0 ? 1 : 0)) continue;
+    placing.wait_for_prefix =
+        cached < max_cached &&
+        rank.arriving.contains(sequence.block_hashes()[static_cast<size_t>(cached)]);
+    const std::pair<int32_t, int32_t> load{rank.ledger.used() + blocks - cached, rank.running};
+    if (!best || load < best_load) {
+      best = std::move(placing);
+      best_load = load;
+    }
+  }
+  return best;
+}
+
+void Scheduler::start_running(Sequence& sequence, const Placing& placing, ScheduledStep* step) {
+  waiting_.erase(sequence.order());
+  running_.emplace(sequence.order(), &sequence);
+  sequence.home = placing.rank;
+  Rank& rank = home(sequence);
+  ++rank.running;
+  for (const CachedBlock& cached : placing.cached) {
+    rank.ledger.acquire(cached.block);
+    sequence.blocks.push_back(cached.block);
+    sequence.last_node = cached.node;
+  }
+  sequence.published = static_cast<int32_t>(placing.cached.size());
+  sequence.computed = sequence.published * kBlockTokens;
+  while (static_cast<int32_t>(sequence.blocks.size()) < blocks_for(sequence.length())) {
+    sequence.blocks.push_back(*rank.ledger.allocate());  // place() has counted them
+  }
+  announce(sequence, true);
+  JournalEntry& entry = *sequence.entry();
+  const bool first = entry.cached_prompt_tokens < 0;
+  if (first) entry.cached_prompt_tokens = sequence.computed;
+  step->admissions.push_back(
+      {sequence.id(), first, uses_cache(sequence) ? sequence.length() : 0, sequence.computed});
+}
+
+void Scheduler::preempt(Sequence& sequence, ScheduledStep* step) {
+  running_.erase(sequence.order());
+  --home(sequence).running;
+  release_blocks(sequence);
+  sequence.restart();
+  waiting_.emplace(sequence.order(), &sequence);
+  ++step->preemptions;
+}
+
+void Scheduler::force_preemption(ScheduledStep* step) {
+  if (running_.empty() || next_random(&random_state_) % 8 != 0) return;
+  const auto index = static_cast<std::ptrdiff_t>(next_random(&random_state_) % running_.size());
+  Sequence& victim = *std::next(running_.begin(), index)->second;
+  if (victim.forced_preemptions >= kMaxForcedPreemptions) return;
+  ++victim.forced_preemptions;
+  preempt(victim, step);
+}
+
+// Tells those with the same text that its blocks will soon be in the prefix cache.
+void Scheduler::announce(Sequence& sequence, bool arriving) {
+  if (!uses_cache(sequence) || sequence.announced == arriving) return;
+  sequence.announced = arriving;
+  auto& hashes = home(sequence).arriving;
+  if (arriving) {
+    for (const uint64_t hash : sequence.block_hashes()) ++hashes[hash];
+    return;
+  }
+  for (const uint64_t hash : sequence.block_hashes()) {
+    if (const auto it = hashes.find(hash); it != hashes.end() && --it->second == 0)
+      hashes.erase(it);
+  }
+}
+
+}  // namespace conclave::coordinator

@@ -1,0 +1,148 @@
+#ifndef CONCLAVE_COORDINATOR_ENGINE_SCHEDULER_H_
+#define CONCLAVE_COORDINATOR_ENGINE_SCHEDULER_H_
+
+// Which rows of which sequences the next step computes. Pure: no threads, clock or I/O; the same
+// calls give the same plans.
+//
+// Continuous batching (Orca, OSDI 2022) with the stall-free split of Sarathi-Serve (OSDI 2024):
+// rows of decoding sequences first, then chunks of prompts fill the step's budget of rows. Prefix
+// sharing by whole blocks and preemption by recomputation follow PagedAttention (SOSP 2023).
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/engine/block_ledger.h"
+#include "coordinator/engine/journal.h"
+#include "coordinator/engine/sequence.h"
+#include "protocol/step_plan.h"
+
+namespace conclave::coordinator {
+
+struct SchedulerOptions {
+  std::vector<int32_t> kv_blocks;  // [ranks] as each rank reported
+  std::vector<int32_t> eos_ids;
+  int32_t max_model_len = 0;  // prompt + output
+  int32_t max_running =
+      256;  // at most max_step_tokens, so that every running sequence moves in every step
+  int32_t max_step_tokens = 2048;  // all ranks
+  int32_t max_rank_step_tokens = 2048;
+  bool prefix_cache = true;
+  int32_t step_deadline_ms = 10000;
+  int64_t placement_epoch = 0;
+  std::optional<uint64_t> force_preempt_seed;  // tests: preempt at random, a few times per sequence
+};
+
+struct ScheduledStep {
+  protocol::StepPlan plan;
+  struct Admission {
+    SequenceId id = 0;
+    bool first = false;  // not a return after preemption or replay
+    int32_t tokens = 0;  // looked up in the prefix cache; 0 if it was not asked
+    int32_t cached_tokens = 0;
+  };
+  std::vector<Admission> admissions;
+  int32_t preemptions = 0;
+  int64_t prompt_rows = 0;  // rows of prompts, and of text that is computed again
+};
+
+struct SequenceEvent {
+  SequenceId id = 0;
+  std::variant<PromptPart, GeneratedToken, GenerationEnd> what;
+};
+
+class Scheduler {
+ public:
+  explicit Scheduler(SchedulerOptions options);
+
+  // The entry must live until its end event, cancel() or the scheduler's end. INVALID_ARGUMENT if
+  // its text can never fit.
+  absl::Status admit(JournalEntry* entry);
+  // True if the sequence was open: it is no more, and gives no further events. Its blocks return
+  // with the step it is in.
+  bool cancel(SequenceId id);
+
+  bool step_in_flight() const { return step_in_flight_; }
+  bool has_work() const { return !running_.empty() || !waiting_.empty(); }
+  // The next step; nothing while one is in flight or when there is no work.
+  std::optional<ScheduledStep> plan(int64_t step);
+  // What the step in flight did. INTERNAL if the result does not belong to the plan; the scheduler
+  // is then of no further use.
+  absl::StatusOr<std::vector<SequenceEvent>> apply(protocol::StepResult result);
+
+  int32_t running() const { return static_cast<int32_t>(running_.size()); }
+  int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
+  // Prompt and output tokens of one sequence: the option, or less where K/V memory is smaller.
+  int32_t max_model_len() const { return max_model_len_; }
+  int32_t ranks() const { return static_cast<int32_t>(ranks_.size()); }
+  const BlockLedger& ledger(int32_t rank) const { return ranks_[static_cast<size_t>(rank)].ledger; }
+
+ private:
+  using Order = std::map<SequenceOrder, Sequence*>;
+  struct Rank {
+    Rank(int32_t blocks, bool prefix_cache) : ledger(blocks, prefix_cache) {}
+    BlockLedger ledger;
+    int32_t running = 0;
+    int32_t budget = 0;                              // rows left in the step being planned
+    std::unordered_map<uint64_t, int32_t> arriving;  // hashes of blocks being prefilled
+  };
+  struct Flight {
+    Sequence* sequence = nullptr;
+    int32_t rows = 0;
+    bool sample = false;
+    bool report = false;
+  };
+  struct Placing {
+    int32_t rank = -1;
+    bool wait_for_prefix = false;  // a running sequence is computing the next block of this text
+    std::vector<CachedBlock> cached;
+  };
+
+  void plan_decodes(ScheduledStep* step);
+  void plan_prefills(ScheduledStep* step);
+  void plan_admissions(ScheduledStep* step);
+  void add_chunk(Sequence& sequence, int32_t rows, ScheduledStep* step);
+  bool reserve_next_row(Sequence& sequence, ScheduledStep* step);
+  std::optional<Placing> place(const Sequence& sequence) const;
+  void start_running(Sequence& sequence, const Placing& placing, ScheduledStep* step);
+  void preempt(Sequence& sequence, ScheduledStep* step);
+  void force_preemption(ScheduledStep* step);
+  void announce(Sequence& sequence, bool arriving);
+  void release_blocks(Sequence& sequence);
+  void publish_blocks(Sequence& sequence);
+  void remove(Sequence& sequence);
+  bool uses_cache(const Sequence& sequence) const {
+    return options_.prefix_cache && !sequence.reports_prompt();
+  }
+  Rank& home(const Sequence& sequence) { return ranks_[static_cast<size_t>(sequence.home)]; }
+  absl::Status apply_one(const Flight& flight, protocol::SequenceResult* result,
+                         std::vector<SequenceEvent>* events);
+  absl::Status report_prompt(const Flight& flight, protocol::SequenceResult* result,
+                             std::vector<SequenceEvent>* events);
+  void apply_token(Sequence& sequence, protocol::SequenceResult* result,
+                   std::vector<SequenceEvent>* events);
+  void end(Sequence& sequence, FinishReason reason, std::optional<int32_t> stop_token,
+           std::vector<SequenceEvent>* events);
+
+  SchedulerOptions options_;
+  int32_t max_model_len_ = 0;
+  std::vector<Rank> ranks_;
+  std::unordered_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
+  Order running_;
+  Order waiting_;
+  int32_t budget_ = 0;  // rows left in the step being planned
+  bool step_in_flight_ = false;
+  int64_t step_ = -1;
+  std::vector<Flight> flights_;
+  uint64_t random_state_ = 0;
+};
+
+}  // namespace conclave::coordinator
+
+#endif  // CONCLAVE_COORDINATOR_ENGINE_SCHEDULER_H_

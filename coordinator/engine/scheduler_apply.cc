@@ -1,0 +1,120 @@
+// The second half of Scheduler: what the result of a step means for its sequences.
+
+#include <algorithm>
+#include <iterator>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "coordinator/engine/scheduler.h"
+
+namespace conclave::coordinator {
+
+absl::StatusOr<std::vector<SequenceEvent>> Scheduler::apply(protocol::StepResult result) {
+  if (!step_in_flight_ || result.step != step_) {
+    return absl::InternalError(
+        absl::StrCat("rank 0 sent the result of step ", result.step, ", but ",
+                     step_in_flight_ ? absl::StrCat("step ", step_, " runs") : "no step runs"));
+  }
+  std::unordered_map<SequenceId, protocol::SequenceResult*> by_id;
+  by_id.reserve(result.sequences.size());
+  for (protocol::SequenceResult& sequence : result.sequences)
+    by_id[sequence.sequence_id] = &sequence;
+  std::vector<SequenceEvent> events;
+  events.reserve(flights_.size());
+  for (const Flight& flight : flights_) {
+    const auto it = by_id.find(flight.sequence->id());
+    RETURN_IF_ERROR(apply_one(flight, it == by_id.end() ? nullptr : it->second, &events));
+  }
+  flights_.clear();
+  step_in_flight_ = false;
+  return events;
+}
+
+absl::Status Scheduler::apply_one(const Flight& flight, protocol::SequenceResult* result,
+                                  std::vector<SequenceEvent>* events) {
+  Sequence& sequence = *flight.sequence;
+  const bool missing =
+      result == nullptr ? flight.sample || flight.report : flight.sample && !result->sampled;
+  if (missing || (flight.sample && result->token < 0)) {
+    return absl::InternalError(absl::StrCat("the result of step ", step_, " has no ",
+                                            flight.sample ? "token" : "prompt rows",
+                                            " for sequence ", sequence.id()));
+  }
+  sequence.in_step = false;
+  sequence.computed += flight.rows;
+  publish_blocks(sequence);
+  if (sequence.remaining() <= 1) announce(sequence, false);
+  if (sequence.abandoned()) {
+    remove(sequence);
+    return absl::OkStatus();
+  }
+  if (flight.report) RETURN_IF_ERROR(report_prompt(flight, result, events));
+  if (flight.sample) {
+    apply_token(sequence, result, events);
+  } else if (sequence.remaining() == 0) {  // max_tokens was 0
+    end(sequence, FinishReason::kLength, std::nullopt, events);
+  }
+  return absl::OkStatus();
+}
+
+void Scheduler::publish_blocks(Sequence& sequence) {
+  if (!uses_cache(sequence)) return;
+  while ((sequence.published + 1) * kBlockTokens <= sequence.computed) {
+    const auto index = static_cast<size_t>(sequence.published);
+    const CachedBlock cached = home(sequence).ledger.publish(
+        sequence.blocks[index], sequence.last_node,
+        sequence.tokens().subspan(index * kBlockTokens, kBlockTokens));
+    sequence.blocks[index] = cached.block;
+    sequence.last_node = cached.node;
+    ++sequence.published;
+  }
+}
+
+absl::Status Scheduler::report_prompt(const Flight& flight, protocol::SequenceResult* result,
+                                      std::vector<SequenceEvent>* events) {
+  for (const protocol::PromptLogprob& logprob : result->prompt_logprobs) {
+    if (logprob.row < 0 || logprob.row >= flight.rows) {
+      return absl::InternalError(absl::StrCat("the result of step ", step_, " reports prompt row ",
+                                              logprob.row, " of a chunk of ", flight.rows,
+                                              " rows"));
+    }
+  }
+  JournalEntry& entry = *flight.sequence->entry();
+  PromptPart part;
+  part.start = flight.sequence->computed - flight.rows;
+  part.rows = flight.rows;
+  part.logprobs = std::move(result->prompt_logprobs);
+  part.logits = std::move(result->logits);
+  part.routing = std::move(result->routing);
+  entry.prompt_reported = flight.sequence->computed;
+  events->push_back({entry.id, std::move(part)});
+  return absl::OkStatus();
+}
+
+void Scheduler::apply_token(Sequence& sequence, protocol::SequenceResult* result,
+                            std::vector<SequenceEvent>* events) {
+  const Sequence::Verdict verdict = sequence.judge(result->token, max_model_len_);
+  if (verdict.emit) {
+    sequence.append(result->token);
+    events->push_back(
+        {sequence.id(), GeneratedToken{result->token, result->logprob, std::move(result->top)}});
+  }
+  if (verdict.end) {
+    end(sequence, *verdict.end, verdict.emit ? std::nullopt : std::optional<int32_t>(result->token),
+        events);
+  }
+}
+
+void Scheduler::end(Sequence& sequence, FinishReason reason, std::optional<int32_t> stop_token,
+                    std::vector<SequenceEvent>* events) {
+  GenerationEnd end;
+  end.reason = reason;
+  end.stop_token = stop_token;
+  end.cached_prompt_tokens = std::max(0, sequence.entry()->cached_prompt_tokens);
+  events->push_back({sequence.id(), std::move(end)});
+  remove(sequence);
+}
+
+}  // namespace conclave::coordinator

@@ -1,0 +1,317 @@
+#include "coordinator/engine/scheduler.h"
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fake_model.h"
+#include "gtest/gtest.h"
+
+namespace conclave::coordinator {
+namespace {
+
+constexpr int32_t kVocab = 1000;
+
+SchedulerOptions small_options() {
+  SchedulerOptions options;
+  options.kv_blocks = {32};
+  options.max_model_len = 256;
+  options.max_step_tokens = 64;
+  options.max_rank_step_tokens = 64;
+  return options;
+}
+
+GenerationRequest request_of(int32_t prompt, int32_t max_tokens, int32_t salt = 0) {
+  GenerationRequest request;
+  for (int32_t i = 0; i < prompt; ++i) request.prompt.push_back(salt + i);
+  request.max_tokens = max_tokens;
+  return request;
+}
+
+class SchedulerTest : public testing::Test {
+ protected:
+  void start(const SchedulerOptions& options) {
+    scheduler_ = std::make_unique<Scheduler>(options);
+    ranks_ = std::make_unique<FakeRanks>(options.kv_blocks, kVocab);
+  }
+  SequenceId add(GenerationRequest request) {
+    const SequenceId id = ++last_id_;
+    const absl::Status status = scheduler_->admit(journal_.open(id, std::move(request)));
+    EXPECT_TRUE(status.ok()) << status;
+    return id;
+  }
+  // One step; its plan.
+  ScheduledStep step() {
+    auto planned = scheduler_->plan(++step_);
+    EXPECT_TRUE(planned.has_value());
+    if (!planned) return {};
+    auto events = scheduler_->apply(ranks_->run(planned->plan));
+    EXPECT_TRUE(events.ok()) << events.status();
+    for (auto& event : *events) events_.push_back(std::move(event));
+    EXPECT_TRUE(ranks_->problems().empty()) << ranks_->problems().front();
+    return *std::move(planned);
+  }
+  void finish() {
+    for (int i = 0; i < 2000 && scheduler_->has_work(); ++i) step();
+    EXPECT_FALSE(scheduler_->has_work());
+  }
+  static std::vector<std::pair<SequenceId, size_t>> rows(const ScheduledStep& step) {
+    std::vector<std::pair<SequenceId, size_t>> result;
+    for (const auto& chunk : step.plan.chunks)
+      result.emplace_back(chunk.sequence_id, chunk.tokens.size());
+    return result;
+  }
+  std::vector<int32_t> tokens_of(SequenceId id) const {
+    std::vector<int32_t> tokens;
+    for (const auto& event : events_) {
+      if (const auto* token = std::get_if<GeneratedToken>(&event.what); token && event.id == id)
+        tokens.push_back(token->id);
+    }
+    return tokens;
+  }
+  const GenerationEnd* end_of(SequenceId id) const {
+    for (const auto& event : events_) {
+      if (const auto* end = std::get_if<GenerationEnd>(&event.what); end && event.id == id)
+        return end;
+    }
+    return nullptr;
+  }
+
+  using Rows = std::vector<std::pair<SequenceId, size_t>>;
+  Journal journal_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<FakeRanks> ranks_;
+  std::vector<SequenceEvent> events_;
+  SequenceId last_id_ = 0;
+  int64_t step_ = 0;
+};
+
+TEST_F(SchedulerTest, DecodesComeFirstAndPromptsFillTheBudgetInChunks) {
+  start(small_options());
+  const auto decoding = add(request_of(3, 20));
+  step();
+  const auto long_prompt = add(request_of(100, 5, 500));
+  EXPECT_EQ(rows(step()), (Rows{{decoding, 1}, {long_prompt, 63}}));
+  EXPECT_EQ(rows(step()), (Rows{{decoding, 1}, {long_prompt, 37}}));
+  EXPECT_EQ(rows(step()), (Rows{{decoding, 1}, {long_prompt, 1}}));
+}
+
+TEST_F(SchedulerTest, OnlyTheLastChunkOfAPromptSamples) {
+  start(small_options());
+  add(request_of(100, 2));
+  EXPECT_FALSE(step().plan.chunks[0].sample);
+  EXPECT_TRUE(step().plan.chunks[0].sample);
+}
+
+TEST_F(SchedulerTest, LowerPriorityNumbersRunFirstThenTheOlder) {
+  auto options = small_options();
+  options.max_running = 1;
+  start(options);
+  auto late = request_of(4, 1), early = request_of(4, 1, 10), urgent = request_of(4, 1, 20);
+  late.priority = early.priority = 5;
+  urgent.priority = -1;
+  const auto first = add(early), second = add(late), third = add(urgent);
+  EXPECT_EQ(rows(step()), (Rows{{third, 4}}));
+  EXPECT_EQ(rows(step()), (Rows{{first, 4}}));
+  EXPECT_EQ(rows(step()), (Rows{{second, 4}}));
+}
+
+TEST_F(SchedulerTest, PreemptsTheYoungestWhenBlocksRunOutAndLosesNoToken) {
+  auto options = small_options();
+  options.kv_blocks = {4};
+  options.prefix_cache = false;
+  start(options);
+  const auto older = add(request_of(16, 20));
+  const auto younger = add(request_of(16, 20, 500));
+  int32_t preemptions = 0;
+  while (scheduler_->has_work()) {
+    const ScheduledStep planned = step();
+    preemptions += planned.preemptions;
+    if (planned.preemptions > 0) {
+      ASSERT_EQ(rows(planned).size(), 1u);
+      EXPECT_EQ(rows(planned)[0].first, older);
+    }
+  }
+  EXPECT_EQ(preemptions, 1);
+  EXPECT_EQ(tokens_of(older).size(), 20u);
+  EXPECT_EQ(tokens_of(younger).size(), 20u);
+  EXPECT_EQ(journal_.find(younger)->recompute_tokens().size(), 36u);
+}
+
+TEST_F(SchedulerTest, ASecondRequestTakesTheWholeBlocksOfAnEqualBeginning) {
+  start(small_options());
+  add(request_of(40, 1));
+  finish();
+  const int64_t before = ranks_->rows();
+  const auto second = add(request_of(40, 1));
+  const ScheduledStep planned = step();
+  EXPECT_EQ(planned.admissions[0].cached_tokens, 32);
+  EXPECT_EQ(planned.admissions[0].tokens, 40);
+  EXPECT_EQ(ranks_->rows() - before, 8);
+  EXPECT_EQ(end_of(second)->cached_prompt_tokens, 32);
+  EXPECT_EQ(tokens_of(1), tokens_of(second));
+}
+
+TEST_F(SchedulerTest, AFullyCachedPromptStillComputesItsLastBlock) {
+  start(small_options());
+  add(request_of(32, 1));
+  finish();
+  add(request_of(32, 1));
+  EXPECT_EQ(step().plan.chunks[0].start_position, 16);
+}
+
+TEST_F(SchedulerTest, GeneratedTextIsCachedForTheNextTurn) {
+  start(small_options());
+  const auto first = add(request_of(20, 20));
+  finish();
+  auto next = request_of(20, 1);
+  const auto answer = tokens_of(first);
+  next.prompt.insert(next.prompt.end(), answer.begin(), answer.end());
+  add(next);
+  EXPECT_EQ(step().plan.chunks[0].start_position, 32);
+}
+
+TEST_F(SchedulerTest, EqualPromptsSubmittedTogetherAreComputedOnce) {
+  start(small_options());
+  for (int i = 0; i < 8; ++i) add(request_of(40, 3));
+  finish();
+  // One whole prompt, seven remainders of 8 rows, two decode rows each.
+  EXPECT_EQ(ranks_->rows(), 40 + 7 * 8 + 8 * 2);
+}
+
+TEST_F(SchedulerTest, RequestsThatReportTheirPromptBypassTheCache) {
+  start(small_options());
+  add(request_of(40, 1));
+  finish();
+  auto request = request_of(40, 0);
+  request.prompt_top_logprobs = 2;
+  const auto id = add(request);
+  finish();
+  EXPECT_EQ(end_of(id)->reason, FinishReason::kLength);
+  EXPECT_EQ(end_of(id)->cached_prompt_tokens, 0);
+  EXPECT_TRUE(tokens_of(id).empty());
+  const auto& part = std::get<PromptPart>(events_[events_.size() - 2].what);
+  EXPECT_EQ(part.rows, 40);
+  EXPECT_EQ(part.logprobs.size(), 39u);
+  EXPECT_EQ(part.logprobs[0].target.token, 1);
+}
+
+TEST_F(SchedulerTest, SpreadsSequencesOverRanks) {
+  auto options = small_options();
+  options.kv_blocks = {8, 8, 8};
+  start(options);
+  for (int i = 0; i < 6; ++i) add(request_of(5, 2, 100 * i));
+  std::vector<int> homes(3);
+  for (const auto& chunk : step().plan.chunks) ++homes[static_cast<size_t>(chunk.home_rank)];
+  EXPECT_EQ(homes, (std::vector<int>{2, 2, 2}));
+}
+
+TEST_F(SchedulerTest, APromptThatCanNeverFitIsRefusedWithASentence) {
+  auto options = small_options();
+  options.kv_blocks = {32, 3};
+  start(options);
+  EXPECT_EQ(scheduler_->max_model_len(), 48);
+  const absl::Status status = scheduler_->admit(journal_.open(9, request_of(48, 1)));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(std::string(status.message()).find("48 tokens"), std::string::npos) << status;
+  EXPECT_FALSE(scheduler_->has_work());
+  add(request_of(47, 100));
+  finish();
+  EXPECT_EQ(tokens_of(1).size(), 1u);
+  EXPECT_EQ(end_of(1)->reason, FinishReason::kLength);
+}
+
+TEST_F(SchedulerTest, EndOfTextEndsWithoutBeingEmitted) {
+  auto options = small_options();
+  const auto request = request_of(5, 10);
+  const int32_t first = fake_next_token(request.prompt, {}, kVocab);
+  options.eos_ids = {first};
+  start(options);
+  const auto id = add(request);
+  finish();
+  EXPECT_TRUE(tokens_of(id).empty());
+  EXPECT_EQ(end_of(id)->stop_token, first);
+  auto ignoring = request;
+  ignoring.ignore_eos = true;
+  const auto other = add(ignoring);
+  finish();
+  EXPECT_EQ(tokens_of(other)[0], first);
+  EXPECT_EQ(tokens_of(other).size(), 10u);
+}
+
+TEST_F(SchedulerTest, StopTokensAreBannedBeforeMinTokensOverTheClientsBias) {
+  auto options = small_options();
+  options.eos_ids = {3};
+  start(options);
+  auto request = request_of(5, 10);
+  request.min_tokens = 1;
+  request.stop_token_ids = {3, 4};
+  request.sampling.bias = {{3, 5.0f}, {9, 1.0f}};
+  add(request);
+  const auto first = step().plan.chunks[0].sampling.bias;
+  ASSERT_EQ(first.size(), 3u);
+  EXPECT_EQ(first[0].token, 9);
+  EXPECT_TRUE(std::isinf(first[1].bias) && first[1].bias < 0 && first[1].token == 3);
+  EXPECT_TRUE(std::isinf(first[2].bias) && first[2].token == 4);
+  EXPECT_EQ(step().plan.chunks[0].sampling.bias.size(), 2u);
+}
+
+TEST_F(SchedulerTest, ACancelledSequenceKeepsItsBlocksUntilItsStepIsOver) {
+  start(small_options());
+  const auto id = add(request_of(20, 50));
+  const auto planned = scheduler_->plan(1);
+  EXPECT_TRUE(scheduler_->cancel(id));
+  journal_.close(id);
+  EXPECT_FALSE(scheduler_->cancel(id));
+  EXPECT_EQ(scheduler_->ledger(0).used(), 2);
+  const auto events = scheduler_->apply(ranks_->run(planned->plan));
+  ASSERT_TRUE(events.ok());
+  EXPECT_TRUE(events->empty());
+  EXPECT_EQ(scheduler_->ledger(0).used(), 0);
+  EXPECT_FALSE(scheduler_->has_work());
+}
+
+TEST_F(SchedulerTest, AResultThatDoesNotBelongToThePlanIsAnError) {
+  start(small_options());
+  EXPECT_FALSE(scheduler_->apply({}).ok());
+  add(request_of(5, 5));
+  const auto planned = scheduler_->plan(1);
+  protocol::StepResult result = ranks_->run(planned->plan);
+  result.sequences[0].sampled = false;
+  EXPECT_EQ(scheduler_->apply(result).status().code(), absl::StatusCode::kInternal);
+  result.step = 7;
+  EXPECT_EQ(scheduler_->apply(result).status().code(), absl::StatusCode::kInternal);
+}
+
+TEST_F(SchedulerTest, ReplayIntoANewGroupContinuesWhereTheClientStands) {
+  start(small_options());
+  const auto whole = add(request_of(20, 12));
+  finish();
+  const auto interrupted = add(request_of(20, 12));
+  for (int i = 0; i < 5; ++i) step();
+  const size_t before = tokens_of(interrupted).size();
+  EXPECT_EQ(before, 5u);
+  start(small_options());  // the ranks and their K/V are gone, the journal is not
+  ASSERT_TRUE(scheduler_->admit(journal_.find(interrupted)).ok());
+  finish();
+  EXPECT_EQ(tokens_of(interrupted), tokens_of(whole));
+}
+
+TEST_F(SchedulerTest, TheSameCallsGiveTheSamePlans) {
+  std::vector<std::vector<std::byte>> plans[2];
+  for (auto& recorded : plans) {
+    start(small_options());
+    for (int i = 0; i < 6; ++i) {
+      last_id_ = static_cast<SequenceId>(i);
+      add(request_of(10 + 7 * i, 9, i % 2));
+    }
+    while (scheduler_->has_work()) recorded.push_back(protocol::encode(step().plan));
+    step_ = 0;
+    for (SequenceId id = 1; id <= 6; ++id) journal_.close(id);
+  }
+  EXPECT_EQ(plans[0], plans[1]);
+}
+
+}  // namespace
+}  // namespace conclave::coordinator
