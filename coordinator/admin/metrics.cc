@@ -1,0 +1,265 @@
+#include "coordinator/admin/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <vector>
+
+#include "coordinator/admin/metric_catalogue.h"
+
+namespace conclave::coordinator {
+namespace {
+
+using prometheus::Counter;
+using prometheus::Gauge;
+using prometheus::Histogram;
+using Buckets = Histogram::BucketBoundaries;
+
+const Buckets kLatencyBuckets = {.0005, .001, .002, .003, .005, .0075, .01, .015, .02, .03,
+                                 .05,   .075, .1,   .15,  .2,   .3,    .5,  .75,  1,   1.5,
+                                 2,     3,    5,    7.5,  10,   20,    40,  80,   160, 320};
+const Buckets kTokenBuckets = {1,   2,   5,   10,  20,  50,  100, 200, 500,
+                               1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5};
+// The expert rows of a step keep half their weight for 69 steps.
+constexpr double kBalanceDecay = 0.99;
+constexpr std::array kStates = {"starting", "loading", "ready", "failed", "draining", "stopped"};
+constexpr std::array kReasons = {"stop", "length", "cancelled", "error"};
+constexpr std::array kMethods = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH"};
+
+template <typename Builder>
+auto& add_family(Builder builder, std::string_view name, prometheus::Registry& registry) {
+  return builder.Name(std::string(name))
+      .Help(std::string(metric_description(name).help))
+      .Register(registry);
+}
+
+const char* refusal_reason(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kResourceExhausted:
+      return "queue_full";
+    case absl::StatusCode::kUnavailable:
+      return "unavailable";
+    case absl::StatusCode::kInvalidArgument:
+      return "invalid";
+    default:
+      return "other";
+  }
+}
+
+}  // namespace
+
+struct Metrics::RankSeries {
+  Counter* tokens;
+  Counter* compute_seconds;
+  Counter* exchange_seconds;
+  Counter* exposed_seconds;
+  Counter* bytes;
+  Counter* messages;
+  std::vector<double> expert_rows;  // [moe layers], decayed
+};
+
+struct Metrics::Families {
+  prometheus::Registry registry;
+
+  Histogram& latency(std::string_view name) { return histogram(name, kLatencyBuckets); }
+  Histogram& histogram(std::string_view name, const Buckets& buckets) {
+    return add_family(prometheus::BuildHistogram(), name, registry).Add({}, buckets);
+  }
+  Counter& counter(std::string_view name) { return counters(name).Add({}); }
+  Gauge& gauge(std::string_view name) { return gauges(name).Add({}); }
+  prometheus::Family<Counter>& counters(std::string_view name) {
+    return add_family(prometheus::BuildCounter(), name, registry);
+  }
+  prometheus::Family<Gauge>& gauges(std::string_view name) {
+    return add_family(prometheus::BuildGauge(), name, registry);
+  }
+
+  Histogram& first_token = latency("conclave_time_to_first_token_seconds");
+  Histogram& next_token = latency("conclave_inter_token_latency_seconds");
+  Histogram& queue_time = latency("conclave_request_queue_time_seconds");
+  Histogram& request_time = latency("conclave_e2e_request_latency_seconds");
+  Histogram& step_time = latency("conclave_step_duration_seconds");
+  Histogram& request_prompt = histogram("conclave_request_prompt_tokens", kTokenBuckets);
+  Histogram& request_generation = histogram("conclave_request_generation_tokens", kTokenBuckets);
+  Counter& prompt_tokens = counter("conclave_prompt_tokens_total");
+  Counter& generation_tokens = counter("conclave_generation_tokens_total");
+  Counter& cached_tokens = counter("conclave_prompt_tokens_cached_total");
+  Counter& queued = counter("conclave_requests_total");
+  Counter& prefix_queried = counter("conclave_prefix_cache_queried_tokens_total");
+  Counter& prefix_hit = counter("conclave_prefix_cache_hit_tokens_total");
+  Counter& preemptions = counter("conclave_preemptions_total");
+  Counter& restarts = counter("conclave_group_restarts_total");
+  Gauge& running = gauge("conclave_requests_running");
+  Gauge& waiting = gauge("conclave_requests_waiting");
+  Gauge& kv_usage = gauge("conclave_kv_cache_usage_ratio");
+  prometheus::Family<Gauge>& states = gauges("conclave_group_state");
+  prometheus::Family<Gauge>& build_info = gauges("conclave_build_info");
+  prometheus::Family<Gauge>& balance = gauges("conclave_expert_load_balance_ratio");
+  prometheus::Family<Counter>& finished = counters("conclave_requests_finished_total");
+  prometheus::Family<Counter>& refused = counters("conclave_requests_refused_total");
+  prometheus::Family<Counter>& rank_tokens = counters("conclave_rank_tokens_total");
+  prometheus::Family<Counter>& rank_compute = counters("conclave_rank_compute_seconds_total");
+  prometheus::Family<Counter>& exchange = counters("conclave_exchange_seconds_total");
+  prometheus::Family<Counter>& exposed = counters("conclave_exchange_exposed_seconds_total");
+  prometheus::Family<Counter>& bytes = counters("conclave_exchange_bytes_total");
+  prometheus::Family<Counter>& messages = counters("conclave_exchange_messages_total");
+  prometheus::Family<Counter>& http = counters("conclave_http_requests_total");
+  prometheus::Family<Histogram>& http_time =
+      add_family(prometheus::BuildHistogram(), "conclave_http_request_duration_seconds", registry);
+
+  std::array<Gauge*, kStates.size()> state{};
+  std::array<Counter*, kReasons.size()> finish_reason{};
+  std::map<int32_t, RankSeries> ranks;  // engine's thread
+  std::vector<Gauge*> layer_balance;    // engine's thread
+};
+
+Metrics::Metrics(std::string_view version, std::string_view model)
+    : families_(std::make_unique<Families>()) {
+  for (size_t i = 0; i < kStates.size(); ++i)
+    families_->state[i] = &families_->states.Add({{"state", kStates[i]}});
+  for (size_t i = 0; i < kReasons.size(); ++i) {
+    families_->finish_reason[i] = &families_->finished.Add({{"reason", kReasons[i]}});
+  }
+  for (const char* reason : {"queue_full", "unavailable", "invalid"})
+    families_->refused.Add({{"reason", reason}});
+  families_->build_info.Add({{"version", std::string(version)}, {"model", std::string(model)}})
+      .Set(1);
+  Metrics::group_state(GroupState::kStarting);
+}
+
+Metrics::~Metrics() = default;
+
+std::string Metrics::exposition() const {
+  return prometheus::TextSerializer().Serialize(families_->registry.Collect());
+}
+
+void Metrics::http_answered(const std::string& handler, const std::string& method, int status,
+                            double seconds) {
+  const bool known = std::find(kMethods.begin(), kMethods.end(), method) != kMethods.end();
+  families_->http
+      .Add({{"handler", handler},
+            {"method", known ? method : "other"},
+            {"status", std::to_string(status)}})
+      .Increment();
+  families_->http_time.Add({{"handler", handler}}, kLatencyBuckets).Observe(seconds);
+}
+
+void Metrics::request_queued(int32_t) { families_->queued.Increment(); }
+
+void Metrics::request_refused(absl::StatusCode code) {
+  families_->refused.Add({{"reason", refusal_reason(code)}}).Increment();
+}
+
+void Metrics::request_scheduled(double queue_seconds, int32_t, int32_t cached_tokens) {
+  families_->queue_time.Observe(queue_seconds);
+  families_->cached_tokens.Increment(cached_tokens);
+}
+
+void Metrics::first_token(double seconds_since_queued) {
+  families_->first_token.Observe(seconds_since_queued);
+}
+
+void Metrics::next_token(double seconds_since_last) {
+  families_->next_token.Observe(seconds_since_last);
+}
+
+void Metrics::request_finished(FinishReason reason, double seconds_since_queued,
+                               int32_t prompt_tokens, int32_t generated_tokens) {
+  families_->finish_reason[static_cast<size_t>(reason)]->Increment();
+  families_->request_time.Observe(seconds_since_queued);
+  families_->request_prompt.Observe(prompt_tokens);
+  families_->request_generation.Observe(generated_tokens);
+}
+
+void Metrics::tokens_computed(int64_t prompt_tokens, int64_t generated_tokens) {
+  families_->prompt_tokens.Increment(static_cast<double>(prompt_tokens));
+  families_->generation_tokens.Increment(static_cast<double>(generated_tokens));
+}
+
+void Metrics::prefix_lookup(int64_t queried_tokens, int64_t hit_tokens) {
+  families_->prefix_queried.Increment(static_cast<double>(queried_tokens));
+  families_->prefix_hit.Increment(static_cast<double>(hit_tokens));
+}
+
+void Metrics::request_preempted() { families_->preemptions.Increment(); }
+
+void Metrics::group_restarted() { families_->restarts.Increment(); }
+
+const Metrics::RankSeries& Metrics::series_of_rank(int32_t rank) {
+  const auto found = families_->ranks.find(rank);
+  if (found != families_->ranks.end()) return found->second;
+  const prometheus::Labels labels = {{"rank", std::to_string(rank)}};
+  Families& f = *families_;
+  return f.ranks
+      .emplace(rank, RankSeries{&f.rank_tokens.Add(labels),
+                                &f.rank_compute.Add(labels),
+                                &f.exchange.Add(labels),
+                                &f.exposed.Add(labels),
+                                &f.bytes.Add(labels),
+                                &f.messages.Add(labels),
+                                {}})
+      .first->second;
+}
+
+void Metrics::step_finished(double seconds, std::span<const protocol::RankTiming> ranks) {
+  families_->step_time.Observe(seconds);
+  for (const protocol::RankTiming& timing : ranks) {
+    const RankSeries& series = series_of_rank(timing.rank);
+    series.tokens->Increment(static_cast<double>(timing.tokens));
+    series.compute_seconds->Increment(timing.compute_seconds);
+    series.exchange_seconds->Increment(timing.exchange_seconds);
+    series.exposed_seconds->Increment(timing.exchange_exposed_seconds);
+    series.bytes->Increment(static_cast<double>(timing.bytes_sent));
+    series.messages->Increment(static_cast<double>(timing.messages_sent));
+  }
+  update_balance(ranks);
+}
+
+void Metrics::update_balance(std::span<const protocol::RankTiming> ranks) {
+  size_t layers = 0;
+  for (const protocol::RankTiming& timing : ranks)
+    layers = std::max(layers, timing.expert_rows.size());
+  for (size_t layer = families_->layer_balance.size(); layer < layers; ++layer) {
+    families_->layer_balance.push_back(&families_->balance.Add({{"layer", std::to_string(layer)}}));
+  }
+  for (const protocol::RankTiming& timing : ranks) {
+    std::vector<double>& rows = families_->ranks.at(timing.rank).expert_rows;
+    rows.resize(std::max(rows.size(), layers), 0.0);
+    for (double& row : rows) row *= kBalanceDecay;
+    for (size_t layer = 0; layer < timing.expert_rows.size(); ++layer) {
+      rows[layer] += static_cast<double>(timing.expert_rows[layer]);
+    }
+  }
+  for (size_t layer = 0; layer < layers; ++layer) {
+    double sum = 0;
+    double most = 0;
+    for (const auto& [rank, series] : families_->ranks) {
+      const double rows = layer < series.expert_rows.size() ? series.expert_rows[layer] : 0;
+      sum += rows;
+      most = std::max(most, rows);
+    }
+    const auto count = static_cast<double>(families_->ranks.size());
+    families_->layer_balance[layer]->Set(most > 0 ? sum / count / most : 1);
+  }
+}
+
+void Metrics::load(int32_t running, int32_t waiting, int32_t kv_blocks_used, int32_t kv_blocks) {
+  families_->running.Set(running);
+  families_->waiting.Set(waiting);
+  families_->kv_usage.Set(kv_blocks > 0 ? static_cast<double>(kv_blocks_used) / kv_blocks : 0);
+}
+
+void Metrics::group_state(GroupState state) {
+  for (size_t i = 0; i < kStates.size(); ++i) {
+    families_->state[i]->Set(i == static_cast<size_t>(state) ? 1 : 0);
+  }
+}
+
+}  // namespace conclave::coordinator

@@ -1,0 +1,191 @@
+#include "coordinator/http/client/http_client.h"
+
+#include <array>
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/http/client/sse_splitter.h"
+
+namespace conclave::coordinator {
+namespace {
+
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+struct Exchange {
+  std::string method, path, body;
+  std::function<void(std::string_view)> on_event;
+  std::function<void(HttpAnswer)> on_done;
+};
+
+// One request from connect to the last byte. Keeps itself alive through its handlers.
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(asio::io_context& io, const HttpClient::Options& options, Exchange exchange)
+      : socket_(io), timer_(io), options_(options), exchange_(std::move(exchange)),
+        splitter_([this](std::string_view data) {
+          if (exchange_.on_event) exchange_.on_event(data);
+        }) {
+    parser_.body_limit(boost::none);
+  }
+
+  void start() {
+    error_code error;
+    const auto address = asio::ip::make_address(options_.endpoint.host == "localhost" ? "127.0.0.1" : options_.endpoint.host, error);
+    if (error) return fail(absl::InvalidArgumentError(absl::StrCat(options_.endpoint.host, ": not an IP address")));
+    timer_.expires_after(options_.timeout);
+    timer_.async_wait([self = shared_from_this()](error_code ec) {
+      if (!ec) self->fail(absl::DeadlineExceededError("no complete answer within the client's time limit"));
+    });
+    socket_.async_connect({address, options_.endpoint.port}, [self = shared_from_this()](error_code ec) {
+      if (ec) return self->fail_with("cannot connect to", ec);
+      self->write();
+    });
+  }
+
+ private:
+  void write() {
+    socket_.set_option(asio::ip::tcp::no_delay(true), ignored_);
+    request_.method_string(exchange_.method);
+    request_.target(exchange_.path);
+    request_.version(11);
+    request_.set(http::field::host, absl::StrCat(options_.endpoint.host, ":", options_.endpoint.port));
+    request_.set(http::field::connection, "close");
+    if (!options_.api_key.empty()) request_.set(http::field::authorization, "Bearer " + options_.api_key);
+    if (!exchange_.body.empty()) request_.set(http::field::content_type, "application/json");
+    request_.body() = std::move(exchange_.body);
+    request_.prepare_payload();
+    http::async_write(socket_, request_, [self = shared_from_this()](error_code ec, size_t) {
+      if (ec) return self->fail_with("cannot send to", ec);
+      self->read_header();
+    });
+  }
+
+  void read_header() {
+    http::async_read_header(socket_, buffer_, parser_, [self = shared_from_this()](error_code ec, size_t) {
+      if (ec) return self->fail_with("no answer from", ec);
+      self->answer_.status = self->parser_.get().result_int();
+      const auto type = self->parser_.get()[http::field::content_type];
+      self->is_stream_ = std::string_view(type.data(), type.size()).starts_with("text/event-stream");
+      self->read_body();
+    });
+  }
+
+  void read_body() {
+    if (parser_.is_done()) return finish();
+    parser_.get().body().data = chunk_.data();
+    parser_.get().body().size = chunk_.size();
+    parser_.get().body().more = true;
+    http::async_read_some(socket_, buffer_, parser_, [self = shared_from_this()](error_code ec, size_t) {
+      if (ec == http::error::need_buffer) ec = {};
+      const std::string_view bytes(self->chunk_.data(), self->chunk_.size() - self->parser_.get().body().size);
+      if (self->done_) return;
+      if (self->is_stream_) {
+        self->splitter_.feed(bytes);
+      } else {
+        self->answer_.body.append(bytes);
+      }
+      if (ec) return self->fail_with("the answer broke off from", ec);
+      self->read_body();
+    });
+  }
+
+  void fail_with(const char* what, error_code ec) {
+    fail(absl::UnavailableError(absl::StrCat(what, " http://", options_.endpoint.host, ":", options_.endpoint.port, ": ", ec.message())));
+  }
+  void fail(absl::Status status) {
+    answer_.error = std::move(status);
+    finish();
+  }
+  void finish() {
+    if (done_) return;
+    done_ = true;
+    timer_.cancel();
+    socket_.close(ignored_);
+    exchange_.on_done(std::move(answer_));
+  }
+
+  asio::ip::tcp::socket socket_;
+  asio::steady_timer timer_;
+  const HttpClient::Options& options_;
+  Exchange exchange_;
+  SseSplitter splitter_;
+  http::request<http::string_body> request_;
+  http::response_parser<http::buffer_body> parser_;
+  boost::beast::flat_buffer buffer_;
+  std::array<char, 16384> chunk_;
+  HttpAnswer answer_;
+  error_code ignored_;
+  bool is_stream_ = false;
+  bool done_ = false;
+};
+
+class BeastClient : public HttpClient {
+ public:
+  explicit BeastClient(Options options) : options_(std::move(options)), work_(io_.get_executor()), thread_([this] { io_.run(); }) {}
+  ~BeastClient() override {
+    work_.reset();
+    io_.stop();
+    thread_.join();
+  }
+  void send(std::string method, std::string path, std::string body, std::function<void(std::string_view)> on_event,
+            std::function<void(HttpAnswer)> on_done) override {
+    Exchange exchange{std::move(method), std::move(path), std::move(body), std::move(on_event), std::move(on_done)};
+    asio::post(io_, [this, exchange = std::move(exchange)]() mutable {
+      std::make_shared<Session>(io_, options_, std::move(exchange))->start();
+    });
+  }
+
+ private:
+  Options options_;
+  asio::io_context io_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+absl::StatusOr<HttpEndpoint> parse_http_endpoint(std::string_view url) {
+  std::string_view rest = url;
+  const auto bad = [&] {
+    return absl::InvalidArgumentError(absl::StrCat("\"", std::string(url), "\" is no endpoint; expected http://HOST:PORT"));
+  };
+  if (!rest.starts_with("http://")) return bad();
+  rest.remove_prefix(7);
+  rest = rest.substr(0, rest.find('/'));
+  const size_t colon = rest.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return bad();
+  const int port = std::atoi(std::string(rest.substr(colon + 1)).c_str());
+  if (port < 1 || port > 65535) return bad();
+  return HttpEndpoint{std::string(rest.substr(0, colon)), static_cast<uint16_t>(port)};
+}
+
+std::unique_ptr<HttpClient> HttpClient::create(Options options) { return std::make_unique<BeastClient>(std::move(options)); }
+
+HttpAnswer HttpClient::call(const std::string& method, const std::string& path, const std::string& body) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<HttpAnswer> result;
+  send(method, path, body, nullptr, [&](HttpAnswer answer) {
+    std::lock_guard lock(mutex);
+    result = std::move(answer);
+    changed.notify_all();
+  });
+  std::unique_lock lock(mutex);
+  changed.wait(lock, [&] { return result.has_value(); });
+  return std::move(*result);
+}
+
+}  // namespace conclave::coordinator

@@ -1,0 +1,230 @@
+#include "coordinator/http/connection.h"
+
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
+#include <exception>
+#include <utility>
+
+#include "base/log.h"
+#include "coordinator/http/connection_responder.h"
+
+namespace conclave::coordinator {
+namespace {
+
+constexpr size_t kMaxPipelinedBytes = 64 << 10;
+constexpr size_t kMaxLingerBytes = 64 << 20;
+
+}  // namespace
+
+int64_t steady_now_ns() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Connection::Connection(Socket socket, std::shared_ptr<ConnectionHost> host)
+    : host_(std::move(host)),
+      socket_(std::move(socket)),
+      parser_(host_->options.max_header_bytes, host_->options.max_body_bytes) {}
+
+Connection::~Connection() { leave_host(); }
+
+void Connection::leave_host() {
+  std::lock_guard lock(host_->mutex);
+  if (host_->open.erase(this) != 0) host_->connection_closed.notify_all();
+}
+
+void Connection::begin() {
+  boost::asio::dispatch(socket_.get_executor(), [self = shared_from_this()] {
+    self->set_read_deadline();
+    self->start_read();
+  });
+}
+
+void Connection::refuse() {
+  boost::asio::dispatch(socket_.get_executor(), [self = shared_from_this()] {
+    ApiError error;
+    error.status = 503;
+    error.message = "The server has as many connections as it allows; try again shortly.";
+    error.type = "server_error";
+    error.code = "overloaded";
+    error.retry_after_seconds = 1;
+    self->request_id_ = choose_request_id("");
+    self->send_error(std::move(error));
+  });
+}
+
+void Connection::tick(int64_t now_ns) {
+  const int64_t deadline = deadline_ns_.load(std::memory_order_relaxed);
+  const int64_t heartbeat = heartbeat_ns_.load(std::memory_order_relaxed);
+  if ((deadline == 0 || now_ns < deadline) && (heartbeat == 0 || now_ns < heartbeat)) return;
+  boost::asio::post(socket_.get_executor(),
+                    [self = shared_from_this()] { self->check_deadlines(steady_now_ns()); });
+}
+
+void Connection::begin_shutdown() {
+  boost::asio::post(socket_.get_executor(), [self = shared_from_this()] {
+    if (self->state_ == State::kReading && !self->parser_.started()) self->disconnect();
+  });
+}
+
+void Connection::close_now() {
+  boost::asio::post(socket_.get_executor(), [self = shared_from_this()] { self->disconnect(); });
+}
+
+// ---- reading
+// -------------------------------------------------------------------------------------------
+
+void Connection::start_read() {
+  if (reading_ || read_ended_ || state_ == State::kClosed) return;
+  if (state_ == State::kAnswering && parser_.buffered_bytes() > kMaxPipelinedBytes) return;
+  reading_ = true;
+  socket_.async_read_some(
+      boost::asio::buffer(read_buffer_),
+      [self = shared_from_this()](boost::system::error_code error, size_t bytes) {
+        self->on_read(error, bytes);
+      });
+}
+
+void Connection::on_read(boost::system::error_code error, size_t bytes) {
+  reading_ = false;
+  if (state_ == State::kClosed) return;
+  if (error) {
+    on_read_end(error == boost::asio::error::eof);
+  } else {
+    on_readable(bytes);
+  }
+}
+
+void Connection::on_readable(size_t bytes) {
+  const std::string_view data(read_buffer_.data(), bytes);
+  if (state_ == State::kLingering) {
+    lingered_bytes_ += bytes;
+    if (lingered_bytes_ > kMaxLingerBytes) return disconnect();
+    return start_read();
+  }
+  const bool first_byte = state_ == State::kReading && !parser_.started();
+  if (first_byte) deadline_ns_ = steady_now_ns() + to_ns(host_->options.header_timeout);
+  const RequestParser::State before = parser_.state();
+  parser_.feed(data);
+  if (state_ == State::kAnswering) return start_read();
+  if (before == RequestParser::State::kHeader && parser_.state() == RequestParser::State::kBody) {
+    deadline_ns_ = steady_now_ns() + to_ns(host_->options.body_timeout);
+  }
+  advance();
+}
+
+void Connection::on_read_end(bool clean) {
+  read_ended_ = true;
+  // With the whole answer queued, a client that only closed its sending side still gets it.
+  if (clean && state_ == State::kAnswering && answer_ == Answer::kComplete) {
+    keep_alive_ = false;
+    return;
+  }
+  if (clean && state_ == State::kReading && parser_.started()) {
+    request_id_ = parser_.request_id();
+    return send_error(bad_request("The connection was closed before the request was complete.",
+                                  std::nullopt, "incomplete_request"));
+  }
+  disconnect();
+}
+
+// Looks at what the parser has after a feed or at the start of a request.
+void Connection::advance() {
+  switch (parser_.state()) {
+    case RequestParser::State::kFailed:
+      return answer_parse_error();
+    case RequestParser::State::kDone:
+      return dispatch_request();
+    case RequestParser::State::kHeader:
+    case RequestParser::State::kBody:
+      break;
+  }
+  if (parser_.take_expect_continue()) {
+    pending_.append("HTTP/1.1 100 Continue\r\n\r\n");
+    flush();
+  }
+  start_read();
+}
+
+void Connection::answer_parse_error() {
+  request_id_ = parser_.request_id();
+  send_error(parser_.error());
+}
+
+void Connection::dispatch_request() {
+  HttpRequest request = parser_.take();
+  state_ = State::kAnswering;
+  answer_ = Answer::kNone;
+  deadline_ns_ = 0;
+  ++seq_;
+  request_ns_ = steady_now_ns();
+  exchange_ = {request.method, request.path, 0, 0};
+  request_id_ = request.request_id;
+  head_only_ = request.method == "HEAD";
+  http_minor_ = request.http_minor;
+  keep_alive_ = request.keep_alive;
+  in_handler_ = true;
+  call_handler(std::move(request));
+  in_handler_ = false;
+  flush();
+  if (state_ == State::kAnswering) start_read();
+}
+
+void Connection::call_handler(HttpRequest request) {
+  const uint64_t seq = seq_;
+  auto responder = std::make_shared<ConnectionResponder>(shared_from_this(), seq);
+  try {
+    host_->handler(std::move(request), std::move(responder));
+  } catch (const std::exception& failure) {
+    log_error("an HTTP handler failed", {{"path", exchange_.path}, {"reason", failure.what()}});
+    abandon(seq);
+  }
+}
+
+void Connection::set_read_deadline() {
+  deadline_ns_ = steady_now_ns() + to_ns(host_->options.idle_timeout);
+}
+
+// ---- endings
+// -------------------------------------------------------------------------------------------
+
+void Connection::check_deadlines(int64_t now_ns) {
+  if (state_ == State::kClosed) return;
+  const int64_t heartbeat = heartbeat_ns_.load();
+  if (heartbeat != 0 && now_ns >= heartbeat && answer_ == Answer::kStreaming) {
+    heartbeat_ns_ = now_ns + to_ns(heartbeat_.period);
+    append_stream(heartbeat_.chunk);
+    flush();
+  }
+  const int64_t deadline = deadline_ns_.load();
+  if (deadline == 0 || now_ns < deadline) return;
+  if (state_ == State::kReading && parser_.started()) {
+    request_id_ = parser_.request_id();
+    ApiError error = bad_request("The request did not arrive in time.", std::nullopt, "timeout");
+    error.status = 408;
+    return send_error(std::move(error));
+  }
+  disconnect();
+}
+
+void Connection::report_exchange() {
+  if (!host_->options.on_exchange) return;
+  exchange_.seconds = static_cast<double>(steady_now_ns() - request_ns_) * 1e-9;
+  host_->options.on_exchange(exchange_);
+}
+
+void Connection::disconnect() {
+  if (state_ == State::kClosed) return;
+  if (state_ == State::kAnswering && answer_ != Answer::kComplete) {
+    if (exchange_.status == 0) exchange_.status = 499;
+    report_exchange();
+  }
+  state_ = State::kClosed;
+  deadline_ns_ = 0;
+  heartbeat_ns_ = 0;
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  leave_host();
+  if (auto callback = std::exchange(on_disconnect_, nullptr)) callback();
+}
+
+}  // namespace conclave::coordinator

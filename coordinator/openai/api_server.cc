@@ -1,0 +1,118 @@
+#include "coordinator/openai/api_server.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "coordinator/admin/metrics.h"
+#include "coordinator/http/router.h"
+#include "coordinator/openai/endpoints.h"
+#include "coordinator/openai/serving_context.h"
+
+namespace conclave::coordinator {
+namespace {
+
+std::shared_ptr<ServingContext> make_context(const ApiServerOptions& options,
+                                             const ApiServerParts& parts) {
+  auto context = std::make_shared<ServingContext>();
+  context->engine = parts.engine;
+  context->tokenizer = parts.tokenizer;
+  context->chat_template = parts.chat_template;
+  context->model_name = options.model_name;
+  context->vocab_size = options.vocab_size > 0 ? options.vocab_size : parts.tokenizer->vocab_size();
+  if (options.defaults_source == GenerationDefaultsSource::kModel) {
+    context->defaults = defaults_of_model(options.model_defaults);
+  }
+  context->timing = options.timing;
+  context->created = unix_seconds();
+  context->version = options.version;
+  return context;
+}
+
+ReadyProbeOptions probe_options(const ApiServerOptions& options, const Tokenizer& tokenizer) {
+  ReadyProbeOptions ready = options.ready;
+  if (const auto bos = tokenizer.token_id(tokenizer.bos_token())) ready.canary_prompt = {*bos};
+  return ready;
+}
+
+std::shared_ptr<Router> make_router(const ApiServerOptions& options,
+                                    std::shared_ptr<ServingContext> context) {
+  auto router = std::make_shared<Router>();
+  add_generation_endpoints(*router, context);
+  add_info_endpoints(*router, context);
+  add_tokenizer_endpoints(*router, context);
+  auto probe = std::make_shared<ReadyProbe>(
+      *context->engine, probe_options(options, *context->tokenizer), context->last_token_ns);
+  router->add("GET", "/ready",
+              [probe](HttpRequest, const std::string&, std::shared_ptr<HttpResponder> responder) {
+                probe->check(std::move(responder));
+              });
+  router->set_guard(
+      [keys = options.api_keys](const HttpRequest& request) -> std::optional<ApiError> {
+        if (request.path == "/health" || request.path == "/ready") return std::nullopt;
+        return keys.check(request.header("authorization"));
+      });
+  return router;
+}
+
+void observe(HttpServerOptions* http, Metrics* metrics, std::shared_ptr<const Router> router) {
+  http->on_exchange = [metrics, router = std::move(router)](const HttpExchange& exchange) {
+    if (metrics != nullptr) {
+      metrics->http_answered(router->label_of(exchange.path), exchange.method, exchange.status,
+                             exchange.seconds);
+    }
+    if (!log_enabled(LogLevel::kDebug)) return;
+    log_debug("http", {{"method", exchange.method},
+                       {"path", exchange.path},
+                       {"status", std::to_string(exchange.status)},
+                       {"seconds", std::to_string(exchange.seconds)}});
+  };
+}
+
+}  // namespace
+
+absl::StatusOr<GenerationDefaultsSource> parse_generation_defaults_source(const std::string& text) {
+  if (text == "model") return GenerationDefaultsSource::kModel;
+  if (text == "none") return GenerationDefaultsSource::kNone;
+  return absl::InvalidArgumentError("generation defaults are '" + text +
+                                    "'; expected model or none");
+}
+
+ApiServer::ApiServer(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
+
+ApiServer::~ApiServer() = default;
+
+absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::start(ApiServerOptions options,
+                                                            ApiServerParts parts) {
+  if (parts.engine == nullptr || parts.tokenizer == nullptr || options.model_name.empty()) {
+    return absl::InvalidArgumentError(
+        "the API server needs an engine, a tokenizer and a model name");
+  }
+  const auto context = make_context(options, parts);
+  const auto router = make_router(options, context);
+  observe(&options.http, parts.metrics, router);
+  log_info("sampling defaults of requests that leave fields out",
+           {{"source", options.defaults_source == GenerationDefaultsSource::kModel
+                           ? "generation_config.json"
+                           : "none"},
+            {"defaults", describe(context->defaults)}});
+  const bool exposed = options.http.address != "127.0.0.1" && options.http.address != "::1" &&
+                       options.http.address != "localhost";
+  if (exposed && options.api_keys.empty()) {
+    log_warning("the API listens beyond this machine without an API key",
+                {{"address", options.http.address}});
+  }
+  ASSIGN_OR_RETURN(
+      auto server,
+      HttpServer::start(options.http,
+                        [router](HttpRequest request, std::shared_ptr<HttpResponder> responder) {
+                          router->handle(std::move(request), std::move(responder));
+                        }));
+  return std::unique_ptr<ApiServer>(new ApiServer(std::move(server)));
+}
+
+uint16_t ApiServer::port() const { return server_->port(); }
+
+void ApiServer::stop(std::chrono::milliseconds grace) { server_->stop(grace); }
+
+}  // namespace conclave::coordinator

@@ -1,0 +1,181 @@
+#include <array>
+#include <limits>
+#include <utility>
+
+#include "coordinator/openai/field_reader.h"
+#include "coordinator/openai/requests.h"
+
+namespace conclave::coordinator {
+namespace {
+
+std::string part_path(const std::string& content_path, size_t index) {
+  return content_path + "[" + std::to_string(index) + "]";
+}
+
+// Text of a content part; fails for anything that is not text.
+std::optional<std::string> part_text(FieldReader& reader, const Json& part,
+                                     const std::string& path) {
+  if (part.is_string()) return part.get<std::string>();
+  const auto type = part.is_object() ? part.find("type") : part.end();
+  if (!part.is_object() || type == part.end() || !type->is_string()) {
+    reader.fail(path, "'" + path + "' must be an object with a 'type'.", "invalid_type");
+    return std::nullopt;
+  }
+  if (*type != "text") {
+    reader.fail(path,
+                "'" + path + "' is of type \"" + type->get<std::string>().substr(0, 64) +
+                    "\": this server reads text only.",
+                "unsupported_value");
+    return std::nullopt;
+  }
+  const auto text = part.find("text");
+  if (text == part.end() || !text->is_string()) {
+    reader.fail(path + ".text", "'" + path + ".text' must be a string.", "invalid_type");
+    return std::nullopt;
+  }
+  return text->get<std::string>();
+}
+
+// A string, or text parts joined by line breaks.
+std::optional<std::string> content_text(FieldReader& reader, const Json& content,
+                                        const std::string& path) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) {
+    reader.fail(path, "'" + path + "' must be a string or an array of text parts.", "invalid_type");
+    return std::nullopt;
+  }
+  std::string joined;
+  for (size_t i = 0; i < content.size(); ++i) {
+    const auto text = part_text(reader, content[i], part_path(path, i));
+    if (!text.has_value()) return std::nullopt;
+    if (i != 0) joined.push_back('\n');
+    joined.append(*text);
+  }
+  return joined;
+}
+
+bool is_role(const std::string& role) {
+  constexpr std::array kRoles = {"developer", "system", "user", "assistant", "tool"};
+  for (const char* known : kRoles) {
+    if (role == known) return true;
+  }
+  return false;
+}
+
+std::string read_role(FieldReader& reader, FieldReader& fields) {
+  const std::optional<std::string> role = fields.string("role");
+  const std::string where = fields.param("role");
+  if (!fields.ok()) {
+    reader.fail(where, fields.error()->message, "invalid_type");
+  } else if (!role.has_value()) {
+    reader.fail(where, "'" + where + "' is missing.", "missing_required_parameter");
+  } else if (!is_role(*role)) {
+    reader.fail(where, "'" + where + "' must be developer, system, user, assistant or tool.",
+                "invalid_value");
+  }
+  return role.value_or("");
+}
+
+// The message as the template gets it: same fields, plain content.
+Json read_message(FieldReader& reader, const Json& message, const std::string& path) {
+  if (!message.is_object()) {
+    reader.fail(path, "'" + path + "' must be an object.", "invalid_type");
+    return nullptr;
+  }
+  FieldReader fields(message, path);
+  const std::string role = read_role(reader, fields);
+  const Json* content = fields.find("content");
+  const Json* tool_calls = fields.find("tool_calls");
+  std::optional<std::string> text;
+  if (content != nullptr) {
+    text = content_text(reader, *content, path + ".content");
+  } else if (role == "assistant" && tool_calls != nullptr) {
+    text = "";
+  } else {
+    reader.fail(path + ".content", "'" + path + ".content' is missing.",
+                "missing_required_parameter");
+  }
+  if (tool_calls != nullptr && !tool_calls->is_array()) {
+    reader.fail(path + ".tool_calls", "'" + path + ".tool_calls' must be an array.",
+                "invalid_type");
+  }
+  if (!reader.ok()) return nullptr;
+  Json out = message;
+  // Templates know no developer: it is the newer name of system.
+  out["role"] = role == "developer" ? "system" : role;
+  out["content"] = std::move(*text);
+  return out;
+}
+
+// max_completion_tokens is the newer name and wins.
+std::optional<int32_t> read_chat_max_tokens(FieldReader& reader) {
+  constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
+  const auto older = reader.integer("max_tokens", 1, kMax);
+  const auto newer = reader.integer("max_completion_tokens", 1, kMax);
+  if (newer.has_value()) return static_cast<int32_t>(*newer);
+  if (older.has_value()) return static_cast<int32_t>(*older);
+  return std::nullopt;
+}
+
+int32_t read_chat_logprobs(FieldReader& reader) {
+  const bool logprobs = reader.boolean("logprobs").value_or(false);
+  const auto top = reader.integer("top_logprobs", 0, kMaxTopLogprobs);
+  if (top.has_value() && !logprobs) {
+    // 0 without logprobs asks for nothing; some clients send it always.
+    if (*top == 0) return -1;
+    reader.fail("top_logprobs", "'top_logprobs' is only allowed when 'logprobs' is true.",
+                "invalid_value");
+  }
+  return logprobs ? static_cast<int32_t>(top.value_or(0)) : -1;
+}
+
+}  // namespace
+
+void read_chat_prompt(FieldReader& reader, ChatPrompt* prompt) {
+  const Json* messages = reader.find("messages");
+  if (!reader.ok()) return;
+  if (messages == nullptr) {
+    return reader.fail("messages", "'messages' is missing.", "missing_required_parameter");
+  }
+  if (!messages->is_array()) return reader.fail_type("messages", "an array of messages");
+  if (messages->empty()) {
+    return reader.fail("messages", "'messages' must hold at least one message.", "invalid_value");
+  }
+  prompt->messages = Json::array();
+  for (size_t i = 0; i < messages->size(); ++i) {
+    prompt->messages.push_back(
+        read_message(reader, (*messages)[i], "messages[" + std::to_string(i) + "]"));
+    if (!reader.ok()) return;
+  }
+  prompt->add_generation_prompt = reader.boolean("add_generation_prompt").value_or(true);
+  const Json* arguments = reader.find("chat_template_kwargs");
+  if (arguments == nullptr) return;
+  if (!arguments->is_object()) return reader.fail_type("chat_template_kwargs", "an object");
+  prompt->template_arguments = *arguments;
+}
+
+std::optional<ApiError> parse_chat_request(std::string_view body, ChatRequest* request) {
+  Json object;
+  if (auto error = parse_json_object(body, &object)) return error;
+  FieldReader reader(object, "");
+  GenerationFields& fields = request->fields;
+  read_generation_fields(reader, &fields);
+  read_chat_prompt(reader, &request->prompt);
+  request->prompt.add_special_tokens = reader.boolean("add_special_tokens").value_or(false);
+  fields.max_tokens = read_chat_max_tokens(reader);
+  fields.top_logprobs = read_chat_logprobs(reader);
+  if (fields.max_tokens.has_value() && fields.min_tokens > *fields.max_tokens) {
+    reader.fail("min_tokens", "'min_tokens' must not be greater than the token limit.",
+                "invalid_value");
+  }
+  if (reader.find("chat_template") != nullptr) {
+    reader.fail("chat_template",
+                "'chat_template' is not supported: the server uses the model's own.",
+                "unsupported_parameter");
+  }
+  if (!reader.ok()) return reader.error();
+  for (std::string& name : reader.unknown()) fields.unknown.push_back(std::move(name));
+  return std::nullopt;
+}
+
+}  // namespace conclave::coordinator

@@ -1,0 +1,62 @@
+#include <utility>
+
+#include "coordinator/openai/endpoints.h"
+#include "coordinator/openai/generation_plan.h"
+#include "coordinator/openai/generation_session.h"
+#include "coordinator/openai/status_error.h"
+
+namespace conclave::coordinator {
+namespace {
+
+// parse: body -> Request; plan: Request -> SessionPlan.
+template <typename Request, typename Parse, typename Plan>
+void generate(ServingContext& context, const HttpRequest& http,
+              std::shared_ptr<HttpResponder> responder, Parse parse, Plan make_plan) {
+  if (const auto error = check_content_type(http)) return respond_error(*responder, *error);
+  Request request;
+  if (const auto error = parse(http.body, &request)) return respond_error(*responder, *error);
+  context.unknown_fields.note(request.fields.unknown);
+  if (const auto error = check_model(context, request.fields.model))
+    return respond_error(*responder, *error);
+  const EngineStatus engine = context.engine->status();
+  // Before it has loaded the model the engine does not know how long a context may be.
+  if (engine.max_model_len <= 0) return respond_error(*responder, not_ready_error(engine));
+  SessionPlan plan;
+  if (const auto error = make_plan(context, std::move(request), engine, &plan)) {
+    return respond_error(*responder, *error);
+  }
+  for (GenerationRequest& choice : plan.requests) choice.request_id = http.request_id;
+  std::make_shared<GenerationSession>(std::move(plan), *context.engine, context.tokenizer,
+                                      context.last_token_ns, std::move(responder))
+      ->start();
+}
+
+}  // namespace
+
+void add_generation_endpoints(Router& router, std::shared_ptr<ServingContext> context) {
+  router.add(
+      "POST", "/v1/chat/completions",
+      [context](HttpRequest request, const std::string&, std::shared_ptr<HttpResponder> responder) {
+        generate<ChatRequest>(*context, request, std::move(responder), parse_chat_request,
+                              plan_chat);
+      });
+  router.add(
+      "POST", "/v1/completions",
+      [context](HttpRequest request, const std::string&, std::shared_ptr<HttpResponder> responder) {
+        generate<CompletionRequest>(*context, request, std::move(responder),
+                                    parse_completion_request, plan_completion);
+      });
+}
+
+std::optional<ApiError> check_content_type(const HttpRequest& request) {
+  const std::string_view value = request.header("content-type");
+  const std::string_view type = value.substr(0, value.find_first_of("; "));
+  if (type.empty() || equals_ignoring_case(type, "application/json") || type.ends_with("+json"))
+    return std::nullopt;
+  ApiError error = bad_request("The body must be sent as \"Content-Type: application/json\".",
+                               std::nullopt, "unsupported_media_type");
+  error.status = 415;
+  return error;
+}
+
+}  // namespace conclave::coordinator

@@ -1,0 +1,157 @@
+#include "coordinator/openai/generation_plan.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace conclave::coordinator {
+namespace {
+
+constexpr int32_t kDefaultCompletionTokens = 16;
+
+// A prompt and how many tokens may follow it.
+struct SizedPrompt {
+  std::vector<int32_t> ids;
+  int32_t max_tokens = 0;
+};
+
+ApiError too_long(int64_t context_tokens, int64_t prompt_tokens, int64_t completion_tokens,
+                  const std::string& param) {
+  return bad_request(
+      "This model's context holds " + std::to_string(context_tokens) +
+          " tokens, but the request asks for " + std::to_string(prompt_tokens + completion_tokens) +
+          " (" + std::to_string(prompt_tokens) + " in the prompt, " +
+          std::to_string(completion_tokens) + " to generate); shorten the prompt or the answer.",
+      param, "context_length_exceeded");
+}
+
+// wanted: the request's limit; otherwise `fallback`, as far as the context has room.
+std::optional<ApiError> size_prompt(const GenerationFields& fields, int32_t context_tokens,
+                                    int32_t fallback, const std::string& param,
+                                    SizedPrompt* prompt) {
+  const auto length = static_cast<int64_t>(prompt->ids.size());
+  if (length == 0) return bad_request("The prompt has no tokens.", param, "invalid_value");
+  const int64_t room = context_tokens - length;
+  if (fields.max_tokens.has_value()) {
+    if (*fields.max_tokens > room)
+      return too_long(context_tokens, length, *fields.max_tokens, param);
+    prompt->max_tokens = *fields.max_tokens;
+    return std::nullopt;
+  }
+  const int64_t least = std::max(fields.min_tokens, 1);
+  if (room < least) return too_long(context_tokens, length, least, param);
+  prompt->max_tokens =
+      static_cast<int32_t>(std::min<int64_t>(room, std::max<int64_t>(fallback, least)));
+  return std::nullopt;
+}
+
+std::optional<ApiError> check_fields(const ServingContext& context,
+                                     const GenerationFields& fields) {
+  if (auto error = check_model(context, fields.model)) return error;
+  if (auto error = check_token_ids(context, fields.stop_token_ids, "stop_token_ids")) return error;
+  for (const protocol::TokenBias& bias : fields.sampling.bias) {
+    if (bias.token < context.vocab_size) continue;
+    const std::string where = "logit_bias." + std::to_string(bias.token);
+    return bad_request("'" + where + "' is no token: the model's vocabulary ends at " +
+                           std::to_string(context.vocab_size - 1) + ".",
+                       where, "invalid_value");
+  }
+  return std::nullopt;
+}
+
+GenerationRequest request_template(const ServingContext& context, const GenerationFields& fields) {
+  GenerationRequest request;
+  request.sampling = resolve_sampling(fields.sampling, context.defaults, draw_seed());
+  request.sampling.top_logprobs = fields.top_logprobs;
+  request.min_tokens = fields.min_tokens;
+  request.ignore_eos = fields.ignore_eos;
+  request.stop_token_ids = fields.stop_token_ids;
+  request.priority = fields.priority;
+  return request;
+}
+
+void fill_plan(const ServingContext& context, GenerationFields& fields, const EngineStatus& engine,
+               bool chat, SessionPlan* plan) {
+  plan->identity.chat = chat;
+  plan->identity.id = (chat ? "chatcmpl-" : "cmpl-") + random_hex_id();
+  plan->identity.created = unix_seconds();
+  plan->identity.model = context.model_name;
+  plan->identity.system_fingerprint = system_fingerprint(engine);
+  plan->stream = fields.stream;
+  plan->include_usage = fields.include_usage;
+  plan->choices_per_prompt = fields.n;
+  plan->timing = context.timing;
+  plan->choice.chat = chat;
+  plan->choice.top_logprobs = fields.top_logprobs;
+  plan->choice.tokens_as_ids = fields.return_tokens_as_token_ids;
+  plan->choice.text.skip_special_tokens = fields.skip_special_tokens;
+  plan->choice.text.stop = std::move(fields.stop);
+  plan->choice.text.include_stop = fields.include_stop_str_in_output;
+  plan->choice.text.min_tokens = fields.min_tokens;
+  plan->choice.text.track_tokens = fields.top_logprobs >= 0;
+}
+
+void add_choices(const GenerationRequest& base, const SizedPrompt& prompt, SessionPlan* plan) {
+  for (int32_t choice = 0; choice < plan->choices_per_prompt; ++choice) {
+    GenerationRequest request = base;
+    request.prompt = prompt.ids;
+    request.max_tokens = prompt.max_tokens;
+    request.sampling.choice = static_cast<uint32_t>(choice);
+    plan->requests.push_back(std::move(request));
+  }
+}
+
+std::optional<ApiError> completion_prompt_ids(const ServingContext& context,
+                                              const CompletionRequest& request, size_t index,
+                                              std::vector<int32_t>* ids) {
+  const TextOrTokens& prompt = request.prompts[index];
+  const std::string param =
+      request.prompts.size() == 1 ? "prompt" : "prompt[" + std::to_string(index) + "]";
+  if (const auto* tokens = std::get_if<std::vector<int32_t>>(&prompt)) {
+    *ids = *tokens;
+    return check_token_ids(context, *ids, param);
+  }
+  *ids = context.tokenizer->encode(std::get<std::string>(prompt), request.add_special_tokens);
+  // An empty text is a prompt for models that have a token to begin with.
+  const auto bos = context.tokenizer->token_id(context.tokenizer->bos_token());
+  if (ids->empty() && bos.has_value()) ids->push_back(*bos);
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<ApiError> plan_chat(const ServingContext& context, ChatRequest request,
+                                  const EngineStatus& engine, SessionPlan* plan) {
+  if (auto error = check_fields(context, request.fields)) return error;
+  SizedPrompt prompt;
+  if (auto error = encode_chat(context, request.prompt, &prompt.ids)) return error;
+  if (auto error = size_prompt(request.fields, engine.max_model_len, engine.max_model_len,
+                               "messages", &prompt)) {
+    return error;
+  }
+  const GenerationRequest base = request_template(context, request.fields);
+  fill_plan(context, request.fields, engine, true, plan);
+  add_choices(base, prompt, plan);
+  return std::nullopt;
+}
+
+std::optional<ApiError> plan_completion(const ServingContext& context, CompletionRequest request,
+                                        const EngineStatus& engine, SessionPlan* plan) {
+  if (auto error = check_fields(context, request.fields)) return error;
+  std::vector<SizedPrompt> prompts(request.prompts.size());
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    if (auto error = completion_prompt_ids(context, request, i, &prompts[i].ids)) return error;
+    if (auto error = size_prompt(request.fields, engine.max_model_len, kDefaultCompletionTokens,
+                                 "prompt", &prompts[i])) {
+      return error;
+    }
+  }
+  GenerationRequest base = request_template(context, request.fields);
+  if (request.echo && request.fields.top_logprobs >= 0)
+    base.prompt_top_logprobs = request.fields.top_logprobs;
+  fill_plan(context, request.fields, engine, false, plan);
+  plan->choice.echo = request.echo;
+  for (const SizedPrompt& prompt : prompts) add_choices(base, prompt, plan);
+  return std::nullopt;
+}
+
+}  // namespace conclave::coordinator

@@ -1,0 +1,80 @@
+#include "coordinator/openai/serving_context.h"
+
+#include <ctime>
+#include <utility>
+
+#include "base/log.h"
+
+namespace conclave::coordinator {
+namespace {
+
+constexpr size_t kMaxRememberedNames = 256;
+constexpr size_t kMaxNameBytes = 64;
+constexpr size_t kShortFingerprint = 8;
+
+}  // namespace
+
+void UnknownFieldLog::note(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    const std::string shortened = name.substr(0, kMaxNameBytes);
+    {
+      std::lock_guard lock(mutex_);
+      if (seen_.size() >= kMaxRememberedNames || !seen_.insert(shortened).second) continue;
+    }
+    log_warning("a request field is unknown and has no effect (said once per name)",
+                {{"field", shortened}});
+  }
+}
+
+std::string system_fingerprint(const EngineStatus& status) {
+  return "fp_" + status.kernel_set + "_" + status.compute + "_" +
+         status.model_fingerprint.substr(0, kShortFingerprint);
+}
+
+std::optional<ApiError> check_model(const ServingContext& context, const std::string& name) {
+  if (name.empty() || name == context.model_name) return std::nullopt;
+  ApiError error =
+      bad_request("The model '" + name.substr(0, 256) +
+                      "' does not exist here; this server serves '" + context.model_name + "'.",
+                  "model", "model_not_found");
+  error.status = 404;
+  return error;
+}
+
+std::optional<ApiError> check_token_ids(const ServingContext& context,
+                                        const std::vector<int32_t>& ids, const std::string& param) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0 && ids[i] < context.vocab_size) continue;
+    const std::string where = param + "[" + std::to_string(i) + "]";
+    return bad_request("'" + where + "' is " + std::to_string(ids[i]) +
+                           ", but the model's vocabulary ends at " +
+                           std::to_string(context.vocab_size - 1) + ".",
+                       where, "invalid_value");
+  }
+  return std::nullopt;
+}
+
+std::optional<ApiError> encode_chat(const ServingContext& context, const ChatPrompt& prompt,
+                                    std::vector<int32_t>* ids) {
+  if (context.chat_template == nullptr) {
+    return bad_request("The model has no chat template; use /v1/completions.", "messages",
+                       "unsupported_value");
+  }
+  Json variables = prompt.template_arguments;
+  variables["messages"] = prompt.messages;
+  variables["add_generation_prompt"] = prompt.add_generation_prompt;
+  variables["bos_token"] = context.tokenizer->bos_token();
+  variables["eos_token"] = context.tokenizer->eos_token();
+  const auto text = context.chat_template->render(variables);
+  if (!text.ok()) {
+    return bad_request(
+        "The chat template refused the messages: " + std::string(text.status().message()),
+        "messages", "invalid_value");
+  }
+  *ids = context.tokenizer->encode(*text, prompt.add_special_tokens);
+  return std::nullopt;
+}
+
+int64_t unix_seconds() { return static_cast<int64_t>(std::time(nullptr)); }
+
+}  // namespace conclave::coordinator

@@ -1,0 +1,153 @@
+// What a client is told when a request cannot be served.
+
+#include "tests/coordinator/openai/api_fixture.h"
+
+namespace conclave::coordinator {
+namespace {
+
+class ApiErrorsTest : public ApiTest {};
+
+TEST_F(ApiErrorsTest, ErrorsHaveTheShapeAndTheRequestId) {
+  start();
+  const ClientResponse response =
+      http_post(port(), kChatPath, chat_json(R"(,"temperature":3)"), "x-request-id: mine\r\n");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(response.headers.at("x-request-id"), "mine");
+  const auto error = error_of(response);
+  EXPECT_EQ(error["type"], "invalid_request_error");
+  EXPECT_EQ(error["param"], "temperature");
+  EXPECT_EQ(error["code"], "invalid_value");
+  EXPECT_TRUE(error["message"].is_string());
+}
+
+TEST_F(ApiErrorsTest, UnknownModelIs404) {
+  start();
+  const ClientResponse response = post(kCompletionPath, R"({"model":"other","prompt":"x"})");
+  EXPECT_EQ(response.status, 404);
+  EXPECT_EQ(error_of(response)["code"], "model_not_found");
+  EXPECT_EQ(error_of(response)["param"], "model");
+}
+
+TEST_F(ApiErrorsTest, TooLongForTheContextSaysBothNumbers) {
+  start();
+  for (const std::string& json :
+       {R"({"model":"m","prompt":")" + std::string(128, 'a') + "\"}",
+        completion_json(R"(,"max_tokens":127)"), chat_json(R"(,"max_tokens":121)")}) {
+    const bool chat = json.find("messages") != std::string::npos;
+    const ClientResponse response = post(chat ? kChatPath : kCompletionPath, json);
+    EXPECT_EQ(response.status, 400) << json;
+    const auto error = error_of(response);
+    EXPECT_EQ(error["code"], "context_length_exceeded");
+    EXPECT_EQ(error["param"], chat ? "messages" : "prompt");
+    EXPECT_NE(error["message"].get<std::string>().find("128"), std::string::npos);
+    EXPECT_NE(error["message"].get<std::string>().find("129"), std::string::npos);
+  }
+  EXPECT_EQ(engine_.submitted(), 0u);
+}
+
+TEST_F(ApiErrorsTest, TokensOutsideTheVocabularyAreNamed) {
+  start();
+  EXPECT_EQ(error_of(post(kCompletionPath, R"({"model":"m","prompt":[65,99999]})"))["param"],
+            "prompt[1]");
+  EXPECT_EQ(error_of(post(kCompletionPath, R"({"model":"m","prompt":[[65],[99999]]})"))["param"],
+            "prompt[1][0]");
+  EXPECT_EQ(error_of(post(kChatPath, chat_json(R"(,"logit_bias":{"99999":1})")))["param"],
+            "logit_bias.99999");
+  EXPECT_EQ(error_of(post(kChatPath, chat_json(R"(,"stop_token_ids":[99999])")))["param"],
+            "stop_token_ids[0]");
+  EXPECT_EQ(error_of(post(kCompletionPath, R"({"model":"m","prompt":""})"))["param"], "prompt");
+}
+
+TEST_F(ApiErrorsTest, TemplateThatRefusesIs400WithItsMessage) {
+  start();
+  const auto error =
+      error_of(post(kChatPath, R"({"model":"m","messages":[{"role":"user","content":"refuse"}]})"));
+  EXPECT_EQ(error["param"], "messages");
+  EXPECT_NE(error["message"].get<std::string>().find("roles must alternate"), std::string::npos);
+}
+
+TEST_F(ApiErrorsTest, ModelWithoutATemplateRefusesChat) {
+  template_ = nullptr;
+  start();
+  EXPECT_EQ(post(kChatPath, chat_json()).status, 400);
+}
+
+TEST_F(ApiErrorsTest, FullQueueIs429AndUnavailableIs503BothWithRetryAfter) {
+  start();
+  engine_.set_submit_status(absl::ResourceExhaustedError("the queue is full"));
+  const ClientResponse full = post(kChatPath, chat_json());
+  EXPECT_EQ(full.status, 429);
+  EXPECT_EQ(full.headers.at("retry-after"), "1");
+  EXPECT_EQ(error_of(full)["code"], "rate_limit_exceeded");
+  engine_.set_submit_status(absl::UnavailableError("draining"));
+  engine_.drain();
+  const ClientResponse draining = post(kChatPath, chat_json(R"(,"stream":true)"));
+  EXPECT_EQ(draining.status, 503);
+  EXPECT_EQ(draining.headers.at("retry-after"), "1");
+  EXPECT_EQ(error_of(draining)["code"], "draining");
+}
+
+TEST_F(ApiErrorsTest, LoadingEngineIs503) {
+  start();
+  engine_.set_status([](EngineStatus& status) {
+    status.state = GroupState::kLoading;
+    status.max_model_len = 0;
+  });
+  const ClientResponse response = post(kChatPath, chat_json());
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(error_of(response)["code"], "loading");
+}
+
+TEST_F(ApiErrorsTest, ChoicesAcceptedBeforeARefusalAreCancelled) {
+  start();
+  engine_.set_on_submit(
+      [this](size_t) { engine_.set_submit_status(absl::ResourceExhaustedError("full")); });
+  EXPECT_EQ(post(kChatPath, chat_json(R"(,"n":2)")).status, 429);
+  EXPECT_TRUE(engine_.wait_cancelled(1));
+}
+
+TEST_F(ApiErrorsTest, InternalFailureSaysNotToRetry) {
+  start();
+  HttpClient client(port());
+  client.send(post_text(kChatPath, chat_json()));
+  ASSERT_TRUE(engine_.wait_submitted(1));
+  engine_.fail(0, absl::InternalError("a bug"));
+  const ClientResponse response = client.read_response();
+  EXPECT_EQ(response.status, 500);
+  EXPECT_EQ(response.headers.at("x-should-retry"), "false");
+}
+
+TEST_F(ApiErrorsTest, BadBodiesAre400And415And404And405) {
+  start();
+  for (const std::string& bad : {std::string("{"), std::string("\xff\xfe"), std::string(),
+                                 "{\"a\":" + std::string(100000, '['), std::string("{\"a\":NaN}"),
+                                 std::string("{\"model\":\"m\",\"prompt\":\"\xc3\"}")}) {
+    const ClientResponse response = post(kCompletionPath, bad);
+    EXPECT_EQ(response.status, 400);
+    EXPECT_EQ(error_of(response)["code"], "invalid_json");
+  }
+  HttpClient form(port());
+  form.send(
+      "POST /v1/completions HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
+  EXPECT_EQ(form.read_response().status, 415);
+  EXPECT_EQ(http_get(port(), "/nowhere").status, 404);
+  const ClientResponse wrong = http_get(port(), kChatPath);
+  EXPECT_EQ(wrong.status, 405);
+  EXPECT_EQ(wrong.headers.at("allow"), "POST, OPTIONS");
+}
+
+TEST_F(ApiErrorsTest, KeyGuardsAllButHealthAndReady) {
+  ApiServerOptions options;
+  options.api_keys = *ApiKeys::from_text("first\nsecond\n", "keys");
+  start(options);
+  for (const char* path : {"/v1/models", "/version", "/nowhere", kChatPath, "/tokenize"}) {
+    EXPECT_EQ(http_get(port(), path).status, 401) << path;
+    EXPECT_EQ(http_get(port(), path, "Authorization: Bearer wrong\r\n").status, 401) << path;
+  }
+  EXPECT_EQ(error_of(http_get(port(), "/v1/models"))["code"], "invalid_api_key");
+  EXPECT_EQ(http_get(port(), "/v1/models", "Authorization: Bearer second\r\n").status, 200);
+  EXPECT_EQ(http_get(port(), "/health").status, 200);
+}
+
+}  // namespace
+}  // namespace conclave::coordinator

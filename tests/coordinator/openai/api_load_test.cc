@@ -1,0 +1,88 @@
+// Many clients at once.
+
+#include <thread>
+
+#include "tests/coordinator/openai/api_fixture.h"
+
+namespace conclave::coordinator {
+namespace {
+
+class ApiLoadTest : public ApiTest {};
+
+TEST_F(ApiLoadTest, TwoHundredStreamsEachGetTheirOwnText) {
+  start();
+  constexpr size_t kStreams = 200;
+  constexpr int kTokens = 20;
+  std::vector<std::unique_ptr<HttpClient>> clients;
+  for (size_t i = 0; i < kStreams; ++i) {
+    clients.push_back(std::make_unique<HttpClient>(port()));
+    const std::string prompt = "[" + std::to_string(i + 1) + "]";
+    clients[i]->send(
+        post_text(kCompletionPath, R"({"model":"m","stream":true,"prompt":)" + prompt + "}"));
+  }
+  ASSERT_TRUE(engine_.wait_submitted(kStreams));
+  for (int token = 0; token < kTokens; ++token) {
+    for (size_t i = 0; i < kStreams; ++i) engine_.token(i, 'a' + engine_.request(i).prompt[0] % 26);
+  }
+  for (size_t i = 0; i < kStreams; ++i) engine_.end(i, FinishReason::kLength);
+  for (size_t i = 0; i < kStreams; ++i) {
+    const ClientResponse response = clients[i]->read_response();
+    ASSERT_TRUE(response.complete);
+    std::string text;
+    for (size_t at = response.body.find("\"text\":\""); at != std::string::npos;
+         at = response.body.find("\"text\":\"", at + 8)) {
+      const size_t end = response.body.find('"', at + 8);
+      text += response.body.substr(at + 8, end - at - 8);
+    }
+    ASSERT_EQ(text, std::string(kTokens, static_cast<char>('a' + static_cast<int>(i + 1) % 26)));
+  }
+}
+
+TEST_F(ApiLoadTest, ReaderThatStallsIsDroppedAndDoesNotHoldUpOthers) {
+  ApiServerOptions options;
+  options.http.socket_send_buffer_bytes = 1 << 14;
+  options.http.max_stream_queue_bytes = 1 << 16;
+  start(options);
+  HttpClient stalled(port());
+  stalled.send(post_text(kChatPath, chat_json(R"(,"stream":true,"logprobs":true)")));
+  ASSERT_TRUE(engine_.wait_submitted(1));
+  HttpClient lively(port());
+  lively.send(post_text(kChatPath, chat_json(R"(,"stream":true)")));
+  ASSERT_TRUE(engine_.wait_submitted(2));
+  for (int i = 0; i < 200000 && !engine_.cancelled(0); ++i) engine_.token(0, 'a');
+  EXPECT_TRUE(engine_.wait_cancelled(1));
+  engine_.token(1, 'b');
+  engine_.end(1, FinishReason::kStop);
+  EXPECT_TRUE(lively.read_response().complete);
+}
+
+TEST_F(ApiLoadTest, StopLetsAnOpenStreamFinish) {
+  start();
+  HttpClient client(port());
+  client.send(post_text(kChatPath, chat_json(R"(,"stream":true)")));
+  ASSERT_TRUE(engine_.wait_submitted(1));
+  engine_.token(0, 'a');
+  ASSERT_TRUE(client.read_until("\"content\":\"a\""));
+  std::thread stopper([this] { server_->stop(std::chrono::seconds(20)); });
+  engine_.token(0, 'b');
+  engine_.end(0, FinishReason::kStop);
+  const ClientResponse response = client.read_response();
+  EXPECT_TRUE(response.body.ends_with("data: [DONE]\n\n"));
+  client.close();
+  stopper.join();
+  EXPECT_FALSE(engine_.cancelled(0));
+}
+
+TEST_F(ApiLoadTest, EngineThatOutlivesTheServerFindsNobody) {
+  start();
+  HttpClient client(port());
+  client.send(post_text(kChatPath, chat_json()));
+  ASSERT_TRUE(engine_.wait_submitted(1));
+  server_->stop(std::chrono::milliseconds(0));
+  server_.reset();
+  engine_.token(0, 'a');
+  engine_.end(0, FinishReason::kStop);
+}
+
+}  // namespace
+}  // namespace conclave::coordinator
