@@ -1,0 +1,219 @@
+#include "cli/group_options.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <limits>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+
+namespace conclave::cli {
+namespace {
+
+absl::Status check_choice(const std::string& flag, const std::string& value, const std::vector<std::string>& allowed) {
+  std::string list;
+  for (const std::string& choice : allowed) {
+    if (value == choice) return absl::OkStatus();
+    list += (list.empty() ? "" : ", ") + choice;
+  }
+  return absl::InvalidArgumentError(absl::StrCat(flag, " is \"", value, "\", expected one of ", list));
+}
+
+// What Open MPI needs on one host: any number of ranks, no binding (our pool pins), yield while
+// waiting, no probing of fabrics that are not there; root is common in containers.
+std::vector<std::string> mpi_environment() {
+  return {"OMPI_ALLOW_RUN_AS_ROOT=1",           "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
+          "OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_hwloc_base_binding_policy=none",
+          "OMPI_MCA_mpi_yield_when_idle=1",      "OMPI_MCA_osc=^ucx,rdma"};
+}
+
+std::vector<std::string> worker_arguments(const coordinator::LaunchSpec& spec, const std::string& transport) {
+  return {"--coordinator", absl::StrCat(spec.coordinator_address, ":", spec.coordinator_port),
+          "--secret-file", spec.secret_file,
+          "--group",       absl::StrCat(spec.group),
+          "--ranks",       absl::StrCat(spec.ranks),
+          "--transport",   transport};
+}
+
+std::vector<std::string> split_words(const std::string& text) {
+  std::istringstream in(text);
+  std::vector<std::string> words;
+  for (std::string word; in >> word;) words.push_back(word);
+  return words;
+}
+
+}  // namespace
+
+void add_group_flags(CLI::App& app, GroupOptions* o, bool need_model) {
+  auto* model = app.add_option("-m,--model", o->model, "model folder (config.json, *.safetensors, tokenizer.json)")
+                    ->envname("CONCLAVE_MODEL");
+  if (need_model) model->required();
+  app.add_option("-r,--ranks", o->ranks, "ranks of the worker group")->envname("CONCLAVE_RANKS");
+  app.add_option("-t,--threads", o->threads, "threads of each rank; 0: cores of the host / its ranks")
+      ->envname("CONCLAVE_THREADS");
+  app.add_option("--transport", o->transport, "mpi, local (ranks are threads) or auto (mpi above one rank)")
+      ->envname("CONCLAVE_TRANSPORT");
+  app.add_option("--compute", o->compute, "f32, bf16 or auto (as the weights are stored)")->envname("CONCLAVE_COMPUTE");
+  app.add_option("--kernel-set", o->kernel_set, "override the best kernel set that all ranks have")
+      ->envname("CONCLAVE_KERNEL_SET");
+  app.add_option("--placement", o->placement, "expert placement table (JSON); default: contiguous")
+      ->envname("CONCLAVE_PLACEMENT");
+  app.add_option("--overlap", o->overlap, "overlap exchange with computation: on, off or auto")
+      ->envname("CONCLAVE_OVERLAP");
+  app.add_option("--kv-memory", o->kv_memory, "K/V memory of each rank, for example 2GiB; default: a share of free memory")
+      ->envname("CONCLAVE_KV_MEMORY");
+  app.add_option("--kv-blocks", o->kv_blocks, "K/V blocks of 16 tokens of each rank, instead of --kv-memory")
+      ->envname("CONCLAVE_KV_BLOCKS");
+  app.add_option("--max-model-len", o->max_model_len, "longest prompt + output in tokens; 0: the model's")
+      ->envname("CONCLAVE_MAX_MODEL_LEN");
+  app.add_option("--max-running", o->max_running, "most sequences in a step")->envname("CONCLAVE_MAX_RUNNING");
+  app.add_option("--max-step-tokens", o->max_step_tokens, "most tokens in a step (chunked prefill budget)")
+      ->envname("CONCLAVE_MAX_STEP_TOKENS");
+  app.add_option("--step-deadline-ms", o->step_deadline_ms, "a step that takes longer fails its group")
+      ->envname("CONCLAVE_STEP_DEADLINE_MS");
+  app.add_flag("--prefix-cache,!--no-prefix-cache", o->prefix_cache, "reuse K/V blocks of equal prompt beginnings")
+      ->envname("CONCLAVE_PREFIX_CACHE");
+  app.add_flag("--pin,!--no-pin", o->pin, "pin compute threads to cores")->envname("CONCLAVE_PIN");
+  app.add_option("--mpirun", o->mpirun, "program that starts the ranks")->envname("CONCLAVE_MPIRUN");
+  app.add_option("--mpi-args", o->mpi_args, "further arguments of mpirun, in one string")->envname("CONCLAVE_MPI_ARGS");
+  app.add_option("--force-preempt-seed", o->force_preempt_seed, "testing: preempt running sequences at random")
+      ->group("");
+}
+
+absl::StatusOr<uint64_t> parse_bytes(const std::string& text) {
+  size_t used = 0;
+  double number = 0;
+  try {
+    number = std::stod(text, &used);
+  } catch (const std::exception&) {
+    used = 0;
+  }
+  const std::string unit = text.substr(used);
+  double factor = -1;
+  if (unit.empty() || unit == "B") factor = 1;
+  if (unit == "K" || unit == "KiB") factor = 1024.0;
+  if (unit == "M" || unit == "MiB") factor = 1024.0 * 1024;
+  if (unit == "G" || unit == "GiB") factor = 1024.0 * 1024 * 1024;
+  if (unit == "kB" || unit == "KB") factor = 1e3;
+  if (unit == "MB") factor = 1e6;
+  if (unit == "GB") factor = 1e9;
+  if (used == 0 || factor < 0 || !(number >= 0) || number * factor > 1e18) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text, "\" is no memory size; write for example 512MiB or 2GiB"));
+  }
+  return static_cast<uint64_t>(number * factor);
+}
+
+std::string resolved_transport(const GroupOptions& o) {
+  return o.transport == "auto" ? (o.ranks > 1 ? "mpi" : "local") : o.transport;
+}
+
+ComputeType resolved_compute(const GroupOptions& o, const model::ModelSpec& spec) {
+  if (o.compute == "f32") return ComputeType::kF32;
+  if (o.compute == "bf16") return ComputeType::kBF16;
+  return spec.weight_dtype == DType::kBF16 ? ComputeType::kBF16 : ComputeType::kF32;
+}
+
+absl::Status prepare(GroupOptions* o) {
+  RETURN_IF_ERROR(check_choice("--transport", o->transport, {"auto", "mpi", "local"}));
+  RETURN_IF_ERROR(check_choice("--compute", o->compute, {"auto", "f32", "bf16"}));
+  RETURN_IF_ERROR(check_choice("--overlap", o->overlap, {"auto", "on", "off"}));
+  const std::pair<const char*, int32_t> at_least_one[] = {
+      {"--ranks", o->ranks}, {"--max-running", o->max_running}, {"--max-step-tokens", o->max_step_tokens},
+      {"--step-deadline-ms", o->step_deadline_ms}, {"--max-queue", o->max_queue}};
+  for (const auto& [flag, value] : at_least_one) {
+    if (value < 1) return absl::InvalidArgumentError(absl::StrCat(flag, " is ", value, ", expected at least 1"));
+  }
+  const std::pair<const char*, int32_t> not_negative[] = {
+      {"--threads", o->threads}, {"--kv-blocks", o->kv_blocks}, {"--max-model-len", o->max_model_len}};
+  for (const auto& [flag, value] : not_negative) {
+    if (value < 0) return absl::InvalidArgumentError(absl::StrCat(flag, " is ", value, ", expected 0 or more"));
+  }
+  if (o->ranks > 4096) return absl::InvalidArgumentError(absl::StrCat("--ranks is ", o->ranks, ", expected at most 4096"));
+  if (!o->model.empty()) o->model = std::filesystem::absolute(o->model).lexically_normal().string();
+  if (!o->placement.empty()) {
+    ASSIGN_OR_RETURN(o->placement_json, read_file(o->placement, size_t{256} << 20));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOptions& o, const model::ModelSpec& spec) {
+  coordinator::EngineOptions e;
+  e.ranks = o.ranks;
+  e.transport = resolved_transport(o);
+  e.threads_per_rank = o.threads;
+  e.pin_threads = o.pin;
+  e.configure.model_path = o.model;
+  e.configure.kernel_set = o.kernel_set;
+  e.configure.compute = resolved_compute(o, spec);
+  e.configure.placement_json = o.placement_json;
+  e.configure.overlap = o.overlap;
+  e.configure.kv_blocks = o.kv_blocks;
+  if (!o.kv_memory.empty()) {
+    ASSIGN_OR_RETURN(e.configure.kv_memory_bytes, parse_bytes(o.kv_memory));
+  }
+  e.eos_ids = spec.eos_ids;
+  if (o.max_model_len > spec.max_positions) {
+    return absl::InvalidArgumentError(absl::StrCat("--max-model-len is ", o.max_model_len, ", the model was made for ",
+                                                   spec.max_positions, " positions"));
+  }
+  e.max_model_len = o.max_model_len > 0 ? o.max_model_len : spec.max_positions;
+  e.max_running = o.max_running;
+  e.max_queue = o.max_queue;
+  e.max_step_tokens = o.max_step_tokens;
+  e.prefix_cache = o.prefix_cache;
+  e.step_deadline_ms = o.step_deadline_ms;
+  if (o.force_preempt_seed >= 0) e.force_preempt_seed = static_cast<uint64_t>(o.force_preempt_seed);
+  return e;
+}
+
+absl::StatusOr<std::string> worker_program() {
+  if (const char* override_path = std::getenv("CONCLAVE_WORKER"); override_path != nullptr) return std::string(override_path);
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::filesystem::path worker = self.parent_path().parent_path() / "libexec" / "conclave" / "conclave-worker";
+  if (error || ::access(worker.c_str(), X_OK) != 0) {
+    return absl::NotFoundError(absl::StrCat(worker.string(), ": the worker program is not there; build or install it, or set CONCLAVE_WORKER"));
+  }
+  return worker.string();
+}
+
+std::unique_ptr<coordinator::GroupLauncher> make_launcher(const GroupOptions& o) {
+  const std::string transport = resolved_transport(o);
+  coordinator::ProcessLauncherOptions options;
+  options.command = [o, transport](const coordinator::LaunchSpec& spec) {
+    std::vector<std::string> argv;
+    if (transport == "mpi") {
+      argv = {o.mpirun, "-n", absl::StrCat(spec.ranks)};
+      for (std::string& word : split_words(o.mpi_args)) argv.push_back(std::move(word));
+    }
+    argv.push_back(worker_program().value_or("conclave-worker"));
+    for (std::string& argument : worker_arguments(spec, transport)) argv.push_back(std::move(argument));
+    return argv;
+  };
+  if (transport == "mpi") {
+    for (const std::string& setting : mpi_environment()) {
+      // An operator's own setting wins.
+      if (std::getenv(setting.substr(0, setting.find('=')).c_str()) == nullptr) options.environment.push_back(setting);
+    }
+  }
+  return coordinator::make_process_launcher(std::move(options));
+}
+
+absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_offline_transport(const GroupOptions& o) {
+  if (resolved_transport(o) == "local") return make_thread_transport(o);
+  RETURN_IF_ERROR(worker_program().status());
+  coordinator::ListenOptions listen;
+  listen.ranks = o.ranks;
+  ASSIGN_OR_RETURN(std::unique_ptr<coordinator::ListeningTransport> transport,
+                   coordinator::ListeningTransport::create(std::move(listen), make_launcher(o)));
+  return std::unique_ptr<coordinator::GroupTransport>(std::move(transport));
+}
+
+}  // namespace conclave::cli

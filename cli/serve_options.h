@@ -1,0 +1,44 @@
+#ifndef CONCLAVE_CLI_SERVE_OPTIONS_H_
+#define CONCLAVE_CLI_SERVE_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "cli/group_options.h"
+
+namespace CLI {
+class App;
+}
+
+namespace conclave::cli {
+
+// The settings of a coordinator, declared once: flags, environment variables and config-file keys.
+struct ServeOptions {
+  GroupOptions group;
+  std::string host = "127.0.0.1";
+  int32_t port = 8000;
+  std::string admin_host = "127.0.0.1";
+  int32_t admin_port = 8001;
+  std::string worker_host = "127.0.0.1";
+  int32_t worker_port = 0;
+  std::string worker_advertise;    // what ranks connect to; empty: worker_host
+  bool launch = true;
+  std::string secret_file;
+  std::string served_model_name;
+  std::string api_key_file;
+  std::string generation_defaults = "model";
+  std::string endpoint_file;
+  std::string admin_endpoint_file;
+  std::string worker_endpoint_file;
+  int32_t drain_timeout_s = 600;
+  int32_t max_body_mib = 8;
+  int32_t http_threads = 1;
+  std::string log_level = "info";
+  std::string log_format = "text";
+};
+
+void add_serve_flags(CLI::App& app, ServeOptions* options);
+
+}  // namespace conclave::cli
+
+#endif  // CONCLAVE_CLI_SERVE_OPTIONS_H_
