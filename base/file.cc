@@ -60,6 +60,15 @@ absl::StatusOr<std::string> read_file(const std::string& path, size_t max_bytes)
   }
 }
 
+absl::Status check_private(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return errno_status("stat", path);
+  const unsigned open_to_others = info.st_mode & 077u;
+  if (open_to_others == 0) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      absl::StrCat(path, ": others may read or write this secret; run: chmod 600 ", path));
+}
+
 absl::Status write_file_atomically(const std::string& path, std::string_view content, int mode) {
   const std::string temporary = absl::StrCat(path, ".tmp.", ::getpid());
   {

@@ -2,36 +2,36 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
+#include <deque>
 #include <mutex>
 #include <nlohmann/json.hpp>
 
 namespace conclave {
 namespace {
 
+constexpr size_t kRecentLines = 512;
+constexpr int kLevels = 4;
+
 std::atomic<LogLevel> g_level{LogLevel::kInfo};
 std::atomic<LogFormat> g_format{LogFormat::kText};
+std::array<std::atomic<int64_t>, kLevels> g_records{};
+thread_local int32_t t_rank = -1;
+thread_local int64_t t_step = -1;
 
-struct Component {
+struct Sink {
   std::mutex mutex;
-  std::string name;
+  std::string component;
+  std::deque<std::string> recent;
 };
-Component& component() {
-  static Component instance;
+Sink& sink() {
+  static Sink instance;
   return instance;
-}
-
-const char* level_name(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug: return "debug";
-    case LogLevel::kInfo: return "info";
-    case LogLevel::kWarning: return "warning";
-    case LogLevel::kError: return "error";
-  }
-  return "?";
 }
 
 std::string timestamp() {
@@ -46,14 +46,20 @@ std::string timestamp() {
   return text;
 }
 
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+bool needs_quotes(char c) { return c == ' ' || c == '"' || is_control(c); }
+
 std::string text_record(LogLevel level, std::string_view name, std::string_view message,
                         std::initializer_list<LogField> fields) {
-  std::string line = timestamp() + " " + level_name(level) + " ";
+  std::string line = timestamp() + " " + log_level_name(level) + " ";
   if (!name.empty()) line.append("[").append(name).append("] ");
-  for (char c : message) line.push_back(c == '\n' ? ' ' : c);
+  // A client's text must not reach a terminal as control characters.
+  for (char c : message) line.push_back(is_control(c) ? ' ' : c);
+  if (t_rank >= 0) line.append(" rank=").append(std::to_string(t_rank));
+  if (t_step >= 0) line.append(" step=").append(std::to_string(t_step));
   for (const LogField& field : fields) {
     line.append(" ").append(field.key).append("=");
-    const bool quote = field.value.find_first_of(" \"\n\t") != std::string::npos || field.value.empty();
+    const bool quote = field.value.empty() || std::any_of(field.value.begin(), field.value.end(), needs_quotes);
     line.append(quote ? nlohmann::json(field.value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
                       : field.value);
   }
@@ -62,8 +68,10 @@ std::string text_record(LogLevel level, std::string_view name, std::string_view 
 
 std::string json_record(LogLevel level, std::string_view name, std::string_view message,
                         std::initializer_list<LogField> fields) {
-  nlohmann::ordered_json record{{"time", timestamp()}, {"level", level_name(level)}};
+  nlohmann::ordered_json record{{"time", timestamp()}, {"level", log_level_name(level)}};
   if (!name.empty()) record["component"] = std::string(name);
+  if (t_rank >= 0) record["rank"] = t_rank;
+  if (t_step >= 0) record["step"] = t_step;
   record["message"] = std::string(message);
   for (const LogField& field : fields) record[std::string(field.key)] = field.value;
   return record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
@@ -71,25 +79,59 @@ std::string json_record(LogLevel level, std::string_view name, std::string_view 
 
 }  // namespace
 
+const char* log_level_name(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug: return "debug";
+    case LogLevel::kInfo: return "info";
+    case LogLevel::kWarning: return "warning";
+    case LogLevel::kError: return "error";
+  }
+  return "?";
+}
+
+std::optional<LogLevel> parse_log_level(std::string_view name) {
+  for (int i = 0; i < kLevels; ++i) {
+    if (name == log_level_name(static_cast<LogLevel>(i))) return static_cast<LogLevel>(i);
+  }
+  return std::nullopt;
+}
+
 void set_log_level(LogLevel level) { g_level.store(level, std::memory_order_relaxed); }
+LogLevel log_level() { return g_level.load(std::memory_order_relaxed); }
 void set_log_format(LogFormat format) { g_format.store(format, std::memory_order_relaxed); }
 void set_log_component(std::string name) {
-  std::lock_guard lock(component().mutex);
-  component().name = std::move(name);
+  std::lock_guard lock(sink().mutex);
+  sink().component = std::move(name);
 }
+void set_log_rank(int32_t rank) { t_rank = rank; }
+void set_log_step(int64_t step) { t_step = step; }
 bool log_enabled(LogLevel level) { return level >= g_level.load(std::memory_order_relaxed); }
+
+int64_t log_record_count(LogLevel level) {
+  return g_records[static_cast<size_t>(level)].load(std::memory_order_relaxed);
+}
+
+std::vector<std::string> recent_log_lines() {
+  std::lock_guard lock(sink().mutex);
+  return {sink().recent.begin(), sink().recent.end()};
+}
 
 void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
   if (!log_enabled(level)) return;
+  g_records[static_cast<size_t>(level)].fetch_add(1, std::memory_order_relaxed);
   std::string name;
   {
-    std::lock_guard lock(component().mutex);
-    name = component().name;
+    std::lock_guard lock(sink().mutex);
+    name = sink().component;
   }
-  const std::string line = g_format.load(std::memory_order_relaxed) == LogFormat::kJson
-                               ? json_record(level, name, message, fields)
-                               : text_record(level, name, message, fields);
+  std::string line = g_format.load(std::memory_order_relaxed) == LogFormat::kJson
+                         ? json_record(level, name, message, fields)
+                         : text_record(level, name, message, fields);
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+  line.pop_back();
+  std::lock_guard lock(sink().mutex);
+  if (sink().recent.size() == kRecentLines) sink().recent.pop_front();
+  sink().recent.push_back(std::move(line));
 }
 
 }  // namespace conclave

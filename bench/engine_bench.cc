@@ -1,6 +1,7 @@
 #include "bench/engine_bench.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <random>
@@ -57,7 +58,13 @@ absl::Status run_together(coordinator::Engine& engine, std::vector<GenerationReq
     ++accepted;
   }
   std::unique_lock lock(gate->mutex);
-  gate->changed.wait(lock, [&] { return gate->ended == accepted; });
+  // The step deadline ends a stuck group long before (law 4).
+  constexpr std::chrono::minutes kLongestRun{60};
+  if (!gate->changed.wait_for(lock, kLongestRun, [&] { return gate->ended == accepted; })) {
+    return absl::DeadlineExceededError(
+        absl::StrCat(accepted - gate->ended, " of ", accepted, " requests were not answered within ", kLongestRun.count(),
+                     " minutes; measure fewer tokens or a smaller shape"));
+  }
   RETURN_IF_ERROR(status);
   return gate->error;
 }
@@ -69,12 +76,14 @@ double median(std::vector<double> values) {
 }
 
 void fill_exchange(const std::vector<StepRecord>& steps, Phase* phase) {
-  std::vector<double> total, exposed, bytes;
+  std::vector<double> compute, total, exposed, bytes;
   for (const StepRecord& step : steps) {
+    compute.push_back(step.compute_seconds);
     total.push_back(step.exchange_seconds);
     exposed.push_back(step.exchange_exposed_seconds);
     bytes.push_back(static_cast<double>(step.bytes_sent));
   }
+  phase->compute_ms = 1e3 * median(compute);
   phase->exchange_ms = 1e3 * median(total);
   phase->exchange_exposed_ms = 1e3 * median(exposed);
   phase->exchange_bytes = median(bytes);
@@ -94,6 +103,7 @@ void StepRecorder::step_finished(double seconds, std::span<const protocol::RankT
   for (const protocol::RankTiming& rank : ranks) {
     record.tokens += rank.tokens;
     record.bytes_sent += rank.bytes_sent;
+    record.compute_seconds = std::max(record.compute_seconds, rank.compute_seconds);
     record.exchange_seconds = std::max(record.exchange_seconds, rank.exchange_seconds);
     record.exchange_exposed_seconds = std::max(record.exchange_exposed_seconds, rank.exchange_exposed_seconds);
   }

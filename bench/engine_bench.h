@@ -19,6 +19,7 @@ struct StepRecord {
   std::chrono::steady_clock::time_point finished;
   double seconds = 0;
   int64_t tokens = 0;                   // rows of all ranks
+  double compute_seconds = 0;           // the slowest rank's
   double exchange_seconds = 0;          // the slowest rank's
   double exchange_exposed_seconds = 0;  // the slowest rank's
   int64_t bytes_sent = 0;               // all ranks
@@ -48,6 +49,7 @@ struct EngineBenchOptions {
 struct Phase {
   double seconds_per_step = 0;       // decode: over the whole run, gaps between steps included; prefill: best step
   double tokens_per_second = 0;
+  double compute_ms = 0;             // per step, on the ranks: the rest of a step is between them and the engine
   double exchange_ms = 0;            // per step
   double exchange_exposed_ms = 0;
   double exchange_bytes = 0;         // per step

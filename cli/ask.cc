@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <mutex>
@@ -23,6 +24,7 @@ struct AskOptions {
   std::string question;
   double temperature = -1;
   int32_t max_tokens = 0;
+  int32_t timeout_s = 600;
 };
 
 absl::Status api_error(const coordinator::HttpAnswer& answer) {
@@ -71,6 +73,7 @@ absl::Status ask(AskOptions o) {
     ASSIGN_OR_RETURN(options.api_key, read_file(o.api_key_file, 1 << 16));
     options.api_key = options.api_key.substr(0, options.api_key.find_first_of("\r\n"));
   }
+  options.timeout = std::chrono::seconds(o.timeout_s);
   const auto client = coordinator::HttpClient::create(options);
   if (o.model.empty()) {
     ASSIGN_OR_RETURN(o.model, first_model(*client));
@@ -112,6 +115,7 @@ void add_ask_command(CLI::App& app, int* exit_code) {
   command->add_option("--model", o->model, "served model; default: the first that is listed");
   command->add_option("--temperature", o->temperature, "default: the model's")->check(CLI::Range(0.0, 2.0));
   command->add_option("--max-tokens", o->max_tokens, "default: up to the end of the context")->check(CLI::Range(1, 1 << 24));
+  command->add_option("--timeout", o->timeout_s, "seconds for the whole answer")->check(CLI::Range(1, 86400))->capture_default_str();
   command->callback([o, exit_code] { *exit_code = report(ask(*o)); });
 }
 

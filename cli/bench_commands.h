@@ -10,6 +10,7 @@ namespace conclave::cli {
 void add_bench_engine_command(CLI::App& parent, int* exit_code);
 void add_bench_serve_command(CLI::App& parent, int* exit_code);
 void add_bench_coordinator_command(CLI::App& parent, int* exit_code);
+void add_bench_metrics_command(CLI::App& parent, int* exit_code);
 
 }  // namespace conclave::cli
 

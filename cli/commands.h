@@ -17,7 +17,13 @@ void add_logits_command(CLI::App& app, int* exit_code);
 void add_eval_command(CLI::App& app, int* exit_code);
 void add_inspect_command(CLI::App& app, int* exit_code);
 void add_tokenize_command(CLI::App& app, int* exit_code);
+void add_place_command(CLI::App& app, int* exit_code);
+void add_profile_command(CLI::App& app, int* exit_code);
+void add_simulate_command(CLI::App& app, int* exit_code);
 void add_bench_commands(CLI::App& app, int* exit_code);       // bench engine, serve, coordinator
+
+void add_submit_command(CLI::App& app, int* exit_code);       // a Slurm job
+void add_preflight_command(CLI::App& app, int* exit_code);    // one node's checks before such a job loads
 
 }  // namespace conclave::cli
 

@@ -7,6 +7,7 @@
 
 #include "base/status_macros.h"
 #include "cli/commands.h"
+#include "cli/config_file.h"
 #include "cli/exit_codes.h"
 #include "cli/offline_engine.h"
 #include "coordinator/chat_template/chat_template.h"
@@ -95,7 +96,7 @@ void add_generate_command(CLI::App& app, int* exit_code) {
   auto o = std::make_shared<GenerateOptions>();
   CLI::App* command = app.add_subcommand("generate", "Run a prompt through a model and print the text as it comes");
   command->footer(std::string(kExitCodeHelp));
-  command->set_config("--config", "", "read flags from a TOML or INI file");
+  add_config_flag(*command);
   add_group_flags(*command, &o->group);
   command->add_option("-p,--prompt", o->prompt, "text to continue");
   command->add_option("-c,--chat", o->chat, "a user's message, put into the model's chat template");

@@ -11,7 +11,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/host_port.h"
 #include "base/status_macros.h"
+#include "cli/kernel_sets.h"
+#include "model/weights.h"
 
 namespace conclave::cli {
 namespace {
@@ -33,12 +36,14 @@ std::vector<std::string> mpi_environment() {
           "OMPI_MCA_mpi_yield_when_idle=1",      "OMPI_MCA_osc=^ucx,rdma"};
 }
 
-std::vector<std::string> worker_arguments(const coordinator::LaunchSpec& spec, const std::string& transport) {
-  return {"--coordinator", absl::StrCat(spec.coordinator_address, ":", spec.coordinator_port),
+std::vector<std::string> worker_arguments(const coordinator::LaunchSpec& spec, const std::string& transport,
+                                          const std::string& device) {
+  return {"--coordinator", join_host_port(spec.coordinator_address, spec.coordinator_port),
           "--secret-file", spec.secret_file,
           "--group",       absl::StrCat(spec.group),
           "--ranks",       absl::StrCat(spec.ranks),
-          "--transport",   transport};
+          "--transport",   transport,
+          "--device",      device};
 }
 
 std::vector<std::string> split_words(const std::string& text) {
@@ -60,16 +65,27 @@ void add_group_flags(CLI::App& app, GroupOptions* o, bool need_model) {
   app.add_option("--transport", o->transport, "mpi, local (ranks are threads) or auto (mpi above one rank)")
       ->envname("CONCLAVE_TRANSPORT");
   app.add_option("--compute", o->compute, "f32, bf16 or auto (as the weights are stored)")->envname("CONCLAVE_COMPUTE");
+  app.add_option("--device", o->device, kDeviceHelp)->envname("CONCLAVE_DEVICE");
   app.add_option("--kernel-set", o->kernel_set, "override the best kernel set that all ranks have")
       ->envname("CONCLAVE_KERNEL_SET");
   app.add_option("--placement", o->placement, "expert placement table (JSON); default: contiguous")
       ->envname("CONCLAVE_PLACEMENT");
+  app.add_option("--expert-slots", o->expert_slots,
+                 "experts that a rank has room for in each layer, for replicas of later placements; 0: as the placement")
+      ->envname("CONCLAVE_EXPERT_SLOTS")->check(CLI::Range(0, 1 << 20));
+  app.add_option("--plan", o->plan,
+                 "fixed: a sequence has a home rank; coherent: K/V on every rank, tokens follow their experts; auto: the "
+                 "cheaper by measured transport figures")
+      ->envname("CONCLAVE_PLAN");
+  app.add_option("--homes", o->homes,
+                 "fixed plan, after a prompt: matched moves a sequence to the rank of most of its experts; spread leaves it")
+      ->envname("CONCLAVE_HOMES");
   app.add_option("--overlap", o->overlap, "overlap exchange with computation: on, off or auto")
       ->envname("CONCLAVE_OVERLAP");
   app.add_option("--kv-memory", o->kv_memory, "K/V memory of each rank, for example 2GiB; default: a share of free memory")
       ->envname("CONCLAVE_KV_MEMORY");
   app.add_option("--kv-blocks", o->kv_blocks, "K/V blocks of 16 tokens of each rank, instead of --kv-memory")
-      ->envname("CONCLAVE_KV_BLOCKS");
+      ->envname("CONCLAVE_KV_BLOCKS")->check(CLI::Range(0, 1 << 24));
   app.add_option("--max-model-len", o->max_model_len, "longest prompt + output in tokens; 0: the model's")
       ->envname("CONCLAVE_MAX_MODEL_LEN");
   app.add_option("--max-running", o->max_running, "most sequences in a step")->envname("CONCLAVE_MAX_RUNNING");
@@ -114,6 +130,12 @@ std::string resolved_transport(const GroupOptions& o) {
   return o.transport == "auto" ? (o.ranks > 1 ? "mpi" : "local") : o.transport;
 }
 
+absl::StatusOr<model::ModelDescription> read_model(const std::string& folder) {
+  ASSIGN_OR_RETURN(model::ModelDescription description, model::read_model_description(folder));
+  RETURN_IF_ERROR(model::Weights::open(folder, &description.spec).status());
+  return description;
+}
+
 ComputeType resolved_compute(const GroupOptions& o, const model::ModelSpec& spec) {
   if (o.compute == "f32") return ComputeType::kF32;
   if (o.compute == "bf16") return ComputeType::kBF16;
@@ -123,7 +145,10 @@ ComputeType resolved_compute(const GroupOptions& o, const model::ModelSpec& spec
 absl::Status prepare(GroupOptions* o) {
   RETURN_IF_ERROR(check_choice("--transport", o->transport, {"auto", "mpi", "local"}));
   RETURN_IF_ERROR(check_choice("--compute", o->compute, {"auto", "f32", "bf16"}));
+  RETURN_IF_ERROR(check_choice("--device", o->device, {"auto", "cpu", "cuda"}));
   RETURN_IF_ERROR(check_choice("--overlap", o->overlap, {"auto", "on", "off"}));
+  RETURN_IF_ERROR(check_choice("--plan", o->plan, {"fixed", "coherent", "auto"}));
+  RETURN_IF_ERROR(check_choice("--homes", o->homes, {"matched", "spread"}));
   const std::pair<const char*, int32_t> at_least_one[] = {
       {"--ranks", o->ranks}, {"--max-running", o->max_running}, {"--max-step-tokens", o->max_step_tokens},
       {"--step-deadline-ms", o->step_deadline_ms}, {"--max-queue", o->max_queue}};
@@ -143,6 +168,22 @@ absl::Status prepare(GroupOptions* o) {
   return absl::OkStatus();
 }
 
+namespace {
+
+coordinator::PlanCosts plan_costs(const model::ModelSpec& spec, ComputeType compute) {
+  coordinator::PlanCosts costs;
+  costs.experts = spec.experts;
+  costs.top_k = spec.top_k;
+  costs.layers = spec.layers;
+  costs.moe_layers = static_cast<int32_t>(spec.moe_layers().size());
+  costs.row_bytes = static_cast<double>(spec.hidden) * static_cast<double>(dtype_bytes(activation_dtype(compute)));
+  costs.state_bytes = 4.0 * spec.hidden * (spec.ladder_residual ? 2 : 1);
+  costs.kv_bytes = 2.0 * 4.0 * spec.kv_heads * spec.head_dim;
+  return costs;
+}
+
+}  // namespace
+
 absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOptions& o, const model::ModelSpec& spec) {
   coordinator::EngineOptions e;
   e.ranks = o.ranks;
@@ -154,6 +195,12 @@ absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOption
   e.configure.compute = resolved_compute(o, spec);
   e.configure.placement_json = o.placement_json;
   e.configure.overlap = o.overlap;
+  e.configure.expert_slots = o.expert_slots;
+  e.configure.plan = o.plan;
+  e.match_homes = o.homes == "matched";
+  e.plan_costs = plan_costs(spec, e.configure.compute);
+  e.moe_layers = spec.moe_layers();
+  e.experts = spec.experts;
   e.configure.kv_blocks = o.kv_blocks;
   if (!o.kv_memory.empty()) {
     ASSIGN_OR_RETURN(e.configure.kv_memory_bytes, parse_bytes(o.kv_memory));
@@ -169,6 +216,7 @@ absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOption
   e.max_step_tokens = o.max_step_tokens;
   e.prefix_cache = o.prefix_cache;
   e.step_deadline_ms = o.step_deadline_ms;
+  e.vocab = spec.vocab;
   if (o.force_preempt_seed >= 0) e.force_preempt_seed = static_cast<uint64_t>(o.force_preempt_seed);
   return e;
 }
@@ -194,7 +242,7 @@ std::unique_ptr<coordinator::GroupLauncher> make_launcher(const GroupOptions& o)
       for (std::string& word : split_words(o.mpi_args)) argv.push_back(std::move(word));
     }
     argv.push_back(worker_program().value_or("conclave-worker"));
-    for (std::string& argument : worker_arguments(spec, transport)) argv.push_back(std::move(argument));
+    for (std::string& argument : worker_arguments(spec, transport, o.device)) argv.push_back(std::move(argument));
     return argv;
   };
   if (transport == "mpi") {

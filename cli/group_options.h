@@ -27,10 +27,14 @@ struct GroupOptions {
   int32_t threads = 0;            // per rank; 0: cores / ranks
   std::string transport = "auto"; // auto: mpi above one rank
   std::string compute = "auto";   // auto: the dtype of the weights
+  std::string device = "auto";    // auto, cpu or cuda
   std::string kernel_set;         // empty: the best that all ranks have
   std::string placement;          // file; empty: contiguous
   std::string placement_json;     // read from it
+  int32_t expert_slots = 0;       // per rank and layer; 0: what the placement needs
   std::string overlap = "auto";
+  std::string plan = "fixed";     // fixed | coherent | auto
+  std::string homes = "matched";  // matched | spread
   std::string kv_memory;          // "2GiB"; empty: from free memory
   int32_t kv_blocks = 0;          // instead of kv_memory
   int32_t max_model_len = 0;      // 0: the model's
@@ -50,6 +54,8 @@ void add_group_flags(CLI::App& app, GroupOptions* options, bool need_model = tru
 // Reads the placement file, makes the model path absolute, checks values. INVALID_ARGUMENT with a sentence.
 absl::Status prepare(GroupOptions* options);
 std::string resolved_transport(const GroupOptions& options);
+// The folder's description, checked against its weight files: weight_dtype is what is stored, whatever config.json says.
+absl::StatusOr<model::ModelDescription> read_model(const std::string& folder);
 ComputeType resolved_compute(const GroupOptions& options, const model::ModelSpec& spec);
 
 // Everything of EngineOptions that comes from these flags and the model.

@@ -2,9 +2,11 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -18,19 +20,45 @@ using coordinator::GeneratedToken;
 using coordinator::GenerationEnd;
 using coordinator::GroupState;
 
+using Clock = std::chrono::steady_clock;
+
+// The step deadline ends a stuck group long before; this is what is left to catch (law 4).
+constexpr std::chrono::seconds kLongestSilence{120};
+
 // Counts requests in flight and wakes the waiting command.
 struct Gate {
   std::mutex mutex;
   std::condition_variable changed;
   size_t ended = 0;
+  Clock::time_point last_sign = Clock::now();  // of life: a prompt part, a token, an end
+
+  void sign() {
+    std::lock_guard lock(mutex);
+    last_sign = Clock::now();
+  }
+  // Waits under `lock` until enough(ended); false after kLongestSilence without a sign.
+  template <typename Enough>
+  bool wait(std::unique_lock<std::mutex>& lock, Enough enough) {
+    while (!enough(ended)) {
+      const Clock::time_point until = last_sign + kLongestSilence;
+      if (changed.wait_until(lock, until) == std::cv_status::timeout && !enough(ended) && Clock::now() >= last_sign + kLongestSilence) {
+        return false;
+      }
+    }
+    return true;
+  }
 };
 
 class Collector : public coordinator::GenerationListener {
  public:
   Collector(std::shared_ptr<Gate> gate, std::function<void(const GeneratedToken&)> on_token)
       : gate_(std::move(gate)), on_token_(std::move(on_token)) {}
-  void on_prompt(coordinator::PromptPart part) override { result_.prompt.push_back(std::move(part)); }
+  void on_prompt(coordinator::PromptPart part) override {
+    gate_->sign();
+    result_.prompt.push_back(std::move(part));
+  }
   void on_token(GeneratedToken token) override {
+    gate_->sign();
     if (on_token_) on_token_(token);
     result_.tokens.push_back(std::move(token));
   }
@@ -38,6 +66,7 @@ class Collector : public coordinator::GenerationListener {
     std::lock_guard lock(gate_->mutex);
     result_.end = std::move(end);
     ++gate_->ended;
+    gate_->last_sign = Clock::now();
     gate_->changed.notify_all();
   }
   Generation take() { return std::move(result_); }
@@ -56,12 +85,23 @@ void loaded_bytes(const coordinator::EngineStatus& status, uint64_t* done, uint6
   }
 }
 
+// Where the ranks were when nothing came any more.
+absl::Status silence(const coordinator::EngineStatus& status) {
+  std::string where;
+  for (const coordinator::RankStatus& rank : status.ranks) {
+    absl::StrAppend(&where, where.empty() ? "" : "; ", "rank ", rank.rank, " on ", rank.host, " in ", rank.operation,
+                    " of layer ", rank.layer, " for ", rank.operation_age_seconds, " s");
+  }
+  return absl::DeadlineExceededError(absl::StrCat("no token, no result and no error for ", kLongestSilence.count(), " s (",
+                                                  where.empty() ? "no rank has reported" : where, ")"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<OfflineEngine>> OfflineEngine::start(GroupOptions options, bool progress,
                                                                     coordinator::EngineObserver* observer) {
   RETURN_IF_ERROR(prepare(&options));
-  ASSIGN_OR_RETURN(model::ModelDescription description, model::read_model_description(options.model));
+  ASSIGN_OR_RETURN(model::ModelDescription description, read_model(options.model));
   return launch(std::move(options), std::move(description), "", progress, observer);
 }
 
@@ -96,10 +136,14 @@ OfflineEngine::~OfflineEngine() = default;
 
 absl::Status OfflineEngine::wait_until_ready(bool progress) {
   ProgressBar bar("loading weights", progress);
+  uint64_t last_done = 0;
+  Clock::time_point last_sign = Clock::now();
   for (;;) {
     const coordinator::EngineStatus status = engine_->status();
     uint64_t done = 0, total = 0;
     loaded_bytes(status, &done, &total);
+    if (std::exchange(last_done, done) != done) last_sign = Clock::now();
+    if (Clock::now() - last_sign > kLongestSilence) return silence(status);
     bar.update(done, total, /*bytes=*/true);
     if (status.state == GroupState::kReady) return absl::OkStatus();
     if (status.state == GroupState::kFailed || status.state == GroupState::kStopped) {
@@ -115,7 +159,7 @@ absl::StatusOr<Generation> OfflineEngine::run(coordinator::GenerationRequest req
   auto collector = std::make_shared<Collector>(gate, std::move(on_token));
   RETURN_IF_ERROR(engine_->submit(std::move(request), collector).status());
   std::unique_lock lock(gate->mutex);
-  gate->changed.wait(lock, [&] { return gate->ended == 1; });
+  if (!gate->wait(lock, [](size_t ended) { return ended == 1; })) return silence(engine_->status());
   Generation generation = collector->take();
   RETURN_IF_ERROR(generation.end.error);
   return generation;
@@ -129,7 +173,9 @@ absl::StatusOr<std::vector<Generation>> OfflineEngine::run_all(std::vector<coord
   for (size_t i = 0; i < requests.size() && failure.ok(); ++i) {
     {
       std::unique_lock lock(gate->mutex);
-      gate->changed.wait(lock, [&] { return i - gate->ended < static_cast<size_t>(in_flight); });
+      if (!gate->wait(lock, [&](size_t ended) { return i - ended < static_cast<size_t>(in_flight); })) {
+        return silence(engine_->status());
+      }
       if (on_done) on_done(gate->ended);
     }
     auto collector = std::make_shared<Collector>(gate, nullptr);
@@ -139,7 +185,7 @@ absl::StatusOr<std::vector<Generation>> OfflineEngine::run_all(std::vector<coord
   std::vector<Generation> results;
   for (size_t waited = 0; waited <= collectors.size(); ++waited) {
     std::unique_lock lock(gate->mutex);
-    gate->changed.wait(lock, [&] { return gate->ended >= waited; });
+    if (!gate->wait(lock, [&](size_t ended) { return ended >= waited; })) return silence(engine_->status());
     if (on_done) on_done(gate->ended);
   }
   RETURN_IF_ERROR(failure);

@@ -8,15 +8,18 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/host_port.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
+#include "cli/handover.h"
 #include "cli/serve_options.h"
 #include "coordinator/admin/admin_server.h"
 #include "coordinator/admin/metrics.h"
 #include "coordinator/chat_template/chat_template.h"
+#include "coordinator/admin/placement_routes.h"
 #include "coordinator/engine/create_engine.h"
 #include "coordinator/openai/api_server.h"
 #include "coordinator/tokenizer/tokenizer.h"
@@ -33,6 +36,7 @@ sigset_t block_stop_signals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGUSR1);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signals;
 }
@@ -46,6 +50,7 @@ int wait_for_signal(const sigset_t& signals, int milliseconds) {
 
 struct Cluster {
   std::unique_ptr<coordinator::Metrics> metrics;
+  std::unique_ptr<coordinator::PlacementManager> placement;  // null: no routed experts
   std::unique_ptr<coordinator::Engine> engine;
   std::unique_ptr<coordinator::ApiServer> api;
   std::unique_ptr<coordinator::AdminServer> admin;
@@ -53,6 +58,7 @@ struct Cluster {
   ~Cluster() {
     admin.reset();
     api.reset();
+    if (placement != nullptr) placement->stop();
     engine.reset();
   }
 };
@@ -64,6 +70,7 @@ absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_transport(cons
   listen.advertised_address = o.worker_advertise;
   listen.port = static_cast<uint16_t>(o.worker_port);
   if (!o.secret_file.empty()) {
+    RETURN_IF_ERROR(check_private(o.secret_file));
     ASSIGN_OR_RETURN(listen.secret, read_file(o.secret_file, 4096));
     while (!listen.secret.empty() && listen.secret.back() == '\n') listen.secret.pop_back();
     if (listen.secret.size() < 16) {
@@ -81,7 +88,7 @@ absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_transport(cons
   ASSIGN_OR_RETURN(auto transport, coordinator::ListeningTransport::create(std::move(listen), std::move(launcher)));
   if (!o.worker_endpoint_file.empty()) {
     const std::string host = o.worker_advertise.empty() ? o.worker_host : o.worker_advertise;
-    RETURN_IF_ERROR(write_file_atomically(o.worker_endpoint_file, absl::StrCat(host, ":", transport->port(), "\n")));
+    RETURN_IF_ERROR(write_file_atomically(o.worker_endpoint_file, join_host_port(host, transport->port()) + "\n"));
   }
   return std::unique_ptr<coordinator::GroupTransport>(std::move(transport));
 }
@@ -91,6 +98,33 @@ std::string model_name(const ServeOptions& o) {
   std::filesystem::path path(o.group.model);
   if (path.filename().empty()) path = path.parent_path();
   return path.filename().string();
+}
+
+absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& description, Cluster* cluster) {
+  coordinator::AdminOptions options;
+  options.http.address = o.admin_host;
+  options.http.port = static_cast<uint16_t>(o.admin_port);
+  options.socket_path = o.admin_socket;
+  if (!o.admin_key_file.empty()) {
+    ASSIGN_OR_RETURN(options.keys, coordinator::ApiKeys::from_file(o.admin_key_file));
+  }
+  coordinator::AdminParts parts;
+  parts.engine = cluster->engine.get();
+  parts.metrics = cluster->metrics.get();
+  parts.version = kVersion;
+  parts.model_name = model_name(o);
+  parts.model_path = o.group.model;
+  parts.spec = description.spec;
+  parts.config = o.effective;
+  parts.generate = cluster->api->unguarded_handler();
+  if (cluster->placement != nullptr) {
+    parts.routes.push_back([cluster](coordinator::Router& router) {
+      coordinator::add_placement_routes(router, *cluster->placement);
+      coordinator::add_profile_routes(router, *cluster->placement);
+    });
+  }
+  ASSIGN_OR_RETURN(cluster->admin, coordinator::AdminServer::start(std::move(options), std::move(parts)));
+  return absl::OkStatus();
 }
 
 absl::Status start_listeners(const ServeOptions& o, const model::ModelDescription& description, Cluster* cluster) {
@@ -120,13 +154,10 @@ absl::Status start_listeners(const ServeOptions& o, const model::ModelDescriptio
     ASSIGN_OR_RETURN(options.api_keys, coordinator::ApiKeys::from_file(o.api_key_file));
   }
   ASSIGN_OR_RETURN(cluster->api, coordinator::ApiServer::start(std::move(options), std::move(parts)));
-  coordinator::HttpServerOptions admin;
-  admin.address = o.admin_host;
-  admin.port = static_cast<uint16_t>(o.admin_port);
-  ASSIGN_OR_RETURN(cluster->admin, coordinator::AdminServer::start(admin, *cluster->engine, *cluster->metrics));
-  const std::string url = absl::StrCat("http://", o.host, ":", cluster->api->port());
-  const std::string admin_url = absl::StrCat("http://", o.admin_host, ":", cluster->admin->port());
-  log_info("listening", {{"api", url}, {"admin", admin_url}, {"model", model_name(o)}});
+  RETURN_IF_ERROR(start_admin(o, description, cluster));
+  const std::string url = "http://" + join_host_port(o.host, cluster->api->port());
+  const std::string admin_url = "http://" + join_host_port(o.admin_host, cluster->admin->port());
+  log_info("listening", {{"api", url}, {"admin", admin_url}, {"page", admin_url + "/ui"}, {"model", model_name(o)}});
   if (!o.admin_endpoint_file.empty()) RETURN_IF_ERROR(write_file_atomically(o.admin_endpoint_file, admin_url + "\n"));
   if (!o.endpoint_file.empty()) RETURN_IF_ERROR(write_file_atomically(o.endpoint_file, url + "\n"));
   return absl::OkStatus();
@@ -134,23 +165,34 @@ absl::Status start_listeners(const ServeOptions& o, const model::ModelDescriptio
 
 absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   RETURN_IF_ERROR(prepare(&o.group));
-  ASSIGN_OR_RETURN(const model::ModelDescription description, model::read_model_description(o.group.model));
+  ASSIGN_OR_RETURN(const model::ModelDescription description, read_model(o.group.model));
   ASSIGN_OR_RETURN(coordinator::EngineOptions engine_options, make_engine_options(o.group, description.spec));
   auto cluster = std::make_unique<Cluster>();
-  cluster->metrics = std::make_unique<coordinator::Metrics>(kVersion, model_name(o));
+  cluster->metrics = std::make_unique<coordinator::Metrics>(
+      coordinator::Metrics::Options{kVersion, model_name(o), o.vllm_metric_names});
   engine_options.observer = cluster->metrics.get();
+  ASSIGN_OR_RETURN(cluster->placement, make_placement_manager(o.placement, description.spec, &engine_options));
   ASSIGN_OR_RETURN(auto transport, make_transport(o));
   ASSIGN_OR_RETURN(cluster->engine, coordinator::create_engine(std::move(engine_options), std::move(transport)));
+  if (cluster->placement != nullptr) cluster->placement->attach(cluster->engine.get());
   RETURN_IF_ERROR(start_listeners(o, description, cluster.get()));
   return cluster;
 }
 
-// Waits for a signal while saying when the group becomes ready. Returns an error if a group that was
+struct StopReason {
+  int signal = 0;
+  std::optional<coordinator::HttpEndpoint> successor;
+};
+
+// Waits for a signal or a successor while saying when the group becomes ready. Returns an error if a group that was
 // started here never did: a broken model will not mend itself.
-absl::StatusOr<int> watch(const sigset_t& signals, const ServeOptions& o, const Cluster& cluster) {
+absl::StatusOr<StopReason> watch(const sigset_t& signals, const ServeOptions& o, const Cluster& cluster) {
   GroupState last = GroupState::kStarting;
+  bool published = o.ready_file.empty();
+  SuccessorFile successor_file(o.successor_file);
   for (;;) {
-    if (const int signal = wait_for_signal(signals, 100); signal != 0) return signal;
+    if (const int signal = wait_for_signal(signals, 100); signal != 0) return StopReason{signal, {}};
+    if (auto successor = successor_file.poll()) return StopReason{0, std::move(successor)};
     const coordinator::EngineStatus status = cluster.engine->status();
     if (status.state == last) continue;
     last = status.state;
@@ -160,24 +202,67 @@ absl::StatusOr<int> watch(const sigset_t& signals, const ServeOptions& o, const 
       log_info("ready", {{"kernel_set", status.kernel_set}, {"compute", status.compute}, {"transport", status.transport},
                          {"ranks", absl::StrCat(status.ranks.size())}, {"kv_blocks", absl::StrCat(status.kv_blocks)}});
     }
+    if (last == GroupState::kReady && !published) {
+      RETURN_IF_ERROR(write_file_atomically(o.ready_file, "http://" + join_host_port(o.host, cluster.api->port()) + "\n"));
+      published = true;
+    }
   }
+}
+
+// SIGUSR1 means "drain" however often it comes; anything else, while draining, means "now".
+bool told_to_stop_at_once(const sigset_t& signals) {
+  const int signal = wait_for_signal(signals, 20);
+  return signal != 0 && signal != SIGUSR1;
+}
+
+// True when all accepted requests have ended; false after the deadline or a further signal.
+bool wait_until_drained(const sigset_t& signals, const Cluster& cluster, Deadline deadline) {
+  while (!cluster.engine->drained()) {
+    if (deadline.expired() || told_to_stop_at_once(signals)) return false;
+  }
+  return true;
+}
+
+// Each open request ends with an error that says why: no stream ends quietly (law 3).
+void stop_now(const sigset_t& signals, Cluster& cluster) {
+  cluster.engine->drain();
+  cluster.engine->end_requests(absl::UnavailableError("the server is shutting down"));
+  wait_until_drained(signals, cluster, Deadline::after(std::chrono::seconds(1)));
+  cluster.api->stop(std::chrono::seconds(1));
 }
 
 void drain(const sigset_t& signals, const ServeOptions& o, Cluster& cluster) {
   log_info("draining: no new requests; a second signal stops at once", {{"timeout_s", absl::StrCat(o.drain_timeout_s)}});
   cluster.engine->drain();
-  const Deadline deadline = Deadline::after(std::chrono::seconds(o.drain_timeout_s));
-  while (!cluster.engine->drained() && !deadline.expired()) {
-    if (wait_for_signal(signals, 20) != 0) return;
+  if (wait_until_drained(signals, cluster, Deadline::after(std::chrono::seconds(o.drain_timeout_s)))) {
+    cluster.api->stop(std::chrono::seconds(5));  // answers on their way to slow clients
+    return log_info("drained");
   }
-  cluster.api->stop(std::chrono::seconds(5));
-  log_info(cluster.engine->drained() ? "drained" : "the drain time-out passed with requests open");
+  stop_now(signals, cluster);
+  log_warning("stopped before all requests were finished: the drain time-out passed or a second signal came");
+}
+
+// Ends when the own requests are answered, clients had time to learn the new address, and the successor is still ready.
+void hand_over(const sigset_t& signals, const ServeOptions& o, const coordinator::HttpEndpoint& successor, Cluster& cluster) {
+  log_info("handing over: new requests are passed on", {{"to", absl::StrCat("http://", successor.host, ":", successor.port)}});
+  cluster.api->hand_over_to(successor);  // the engine stays open for requests whose text is still being read
+  const Deadline deadline = Deadline::after(std::chrono::seconds(o.drain_timeout_s));
+  const Deadline linger = Deadline::after(std::chrono::seconds(o.handover_linger_s));
+  const auto done = [&] { return cluster.api->own_open() == 0 && linger.expired() && answers_ready(successor); };
+  while (!deadline.expired() && !done()) {
+    if (told_to_stop_at_once(signals)) return stop_now(signals, cluster);
+  }
+  const bool finished = cluster.api->own_open() == 0;
+  cluster.engine->drain();
+  if (!finished) cluster.engine->end_requests(absl::UnavailableError("the server is shutting down"));
+  // Stops accepting, then waits for what is passed on as well.
+  cluster.api->stop(std::chrono::seconds(o.drain_timeout_s));
+  log_info(finished ? "handed over" : "the drain time-out passed with requests open");
 }
 
 int serve(const ServeOptions& o) {
   set_log_component("coordinator");
-  set_log_level(o.log_level == "debug" ? LogLevel::kDebug : o.log_level == "warning" ? LogLevel::kWarning
-                : o.log_level == "error" ? LogLevel::kError : LogLevel::kInfo);
+  set_log_level(parse_log_level(o.log_level).value_or(LogLevel::kInfo));
   set_log_format(o.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   // The ranks read the same two settings from the environment.
   ::setenv("CONCLAVE_LOG_LEVEL", o.log_level.c_str(), 1);
@@ -185,14 +270,18 @@ int serve(const ServeOptions& o) {
   const sigset_t signals = block_stop_signals();
   absl::StatusOr<std::unique_ptr<Cluster>> cluster = start_cluster(o);
   if (!cluster.ok()) return report(cluster.status());
-  const absl::StatusOr<int> signal = watch(signals, o, **cluster);
-  if (!signal.ok()) return report(signal.status());
-  if (*signal == SIGTERM) {
+  const absl::StatusOr<StopReason> reason = watch(signals, o, **cluster);
+  if (!reason.ok()) return report(reason.status());
+  if (reason->successor) {
+    hand_over(signals, o, *reason->successor, **cluster);
+    return kExitOk;
+  }
+  if (reason->signal == SIGTERM || reason->signal == SIGUSR1) {
     drain(signals, o, **cluster);
     return kExitOk;
   }
   log_info("interrupted: stopping at once");
-  (*cluster)->api->stop(std::chrono::milliseconds(200));
+  stop_now(signals, **cluster);
   return kExitInterrupted;
 }
 
@@ -200,9 +289,12 @@ void add_one(CLI::App& app, const char* name, const char* description, int* exit
   auto o = std::make_shared<ServeOptions>();
   CLI::App* command = app.add_subcommand(name, description);
   command->footer("Each setting may come from its flag, its environment variable (in brackets) or the --config file, in that order.\n"
-                  "SIGTERM drains and exits 0; SIGINT stops at once.\n\n" + std::string(kExitCodeHelp));
+                  "SIGTERM and SIGUSR1 drain and exit 0; SIGINT stops at once.\n\n" + std::string(kExitCodeHelp));
   add_serve_flags(*command, o.get());
-  command->callback([o, exit_code] { *exit_code = serve(*o); });
+  command->callback([o, command, exit_code] {
+    o->effective = effective_settings(*command, *o);
+    *exit_code = serve(*o);
+  });
 }
 
 }  // namespace

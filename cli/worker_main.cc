@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
+#include "base/host_port.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/version.h"
@@ -32,6 +33,7 @@ struct WorkerOptions {
   uint32_t group = 0;
   int32_t ranks = 1;
   std::string transport = "local";
+  std::string device = "auto";
   int32_t connect_timeout_ms = 30000;
   std::string log_level = "info";
   std::string log_format = "text";
@@ -48,10 +50,11 @@ absl::StatusOr<Endpoint> parse_endpoint(const std::string& text) {
   if (colon == 0 || port < 1 || port > 65535) {
     return absl::InvalidArgumentError(absl::StrCat("--coordinator is \"", text, "\", expected HOST:PORT"));
   }
-  return Endpoint{text.substr(0, colon), static_cast<uint16_t>(port)};
+  return Endpoint{without_brackets(text.substr(0, colon)), static_cast<uint16_t>(port)};
 }
 
 absl::StatusOr<std::string> read_secret(const std::string& path) {
+  RETURN_IF_ERROR(check_private(path));
   ASSIGN_OR_RETURN(std::string secret, read_file(path, 4096));
   while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r')) secret.pop_back();
   if (secret.empty()) return absl::InvalidArgumentError(absl::StrCat(path, ": the group's secret is empty"));
@@ -64,21 +67,28 @@ std::string host_name() {
   return name;
 }
 
+// The ranks of this host, and which of them this one is.
+struct Neighbours {
+  int ranks = 1;
+  int index = 0;
+};
+
 // One rank on one communicator: connect, serve, report.
-absl::Status serve_rank(const WorkerOptions& o, comm::Communicator& communicator, int ranks_on_host,
+absl::Status serve_rank(const WorkerOptions& o, comm::Communicator& communicator, const Neighbours& neighbours,
                         std::function<void(absl::Status)> on_fatal) {
   ASSIGN_OR_RETURN(const Endpoint endpoint, parse_endpoint(o.coordinator));
   ASSIGN_OR_RETURN(const std::string secret, read_secret(o.secret_file));
   ASSIGN_OR_RETURN(const auto channel, comm::connect_channel(endpoint.host, endpoint.port, secret,
                                                              Deadline::after_ms(o.connect_timeout_ms)));
-  const auto kernel_sets = make_kernel_set_factory();
+  const auto kernel_sets = make_kernel_set_factory(o.device, neighbours.ranks);
   worker::WorkerEnvironment environment;
   environment.group = o.group;
   environment.communicator = &communicator;
   environment.channel = channel.get();
   environment.kernels = kernel_sets.get();
   environment.host = host_name();
-  environment.ranks_on_host = ranks_on_host;
+  environment.ranks_on_host = neighbours.ranks;
+  environment.rank_on_host = neighbours.index;
   environment.on_fatal = std::move(on_fatal);
   return worker::run_worker(environment);
 }
@@ -93,7 +103,7 @@ absl::Status run_local(const WorkerOptions& o) {
   };
   for (size_t rank = 0; rank < communicators.size(); ++rank) {
     threads.emplace_back([&, rank] {
-      results[rank] = serve_rank(o, *communicators[rank], o.ranks, die);
+      results[rank] = serve_rank(o, *communicators[rank], {o.ranks, static_cast<int>(rank)}, die);
       // The group is one failure domain: the others would only wait for their deadlines.
       if (!results[rank].ok()) die(results[rank]);
     });
@@ -114,11 +124,13 @@ absl::Status run_mpi(const WorkerOptions& o, int* argc, char*** argv) {
     log_error(std::string(communicator.status().message()));
     comm::MpiRuntime::abort(kExitFailure);
   }
-  int ranks_on_host = 0;
+  Neighbours neighbours{0, 0};
   for (int rank = 0; rank < runtime->size(); ++rank) {
-    if ((*communicator)->host(rank) == (*communicator)->host(runtime->rank())) ++ranks_on_host;
+    if ((*communicator)->host(rank) != (*communicator)->host(runtime->rank())) continue;
+    if (rank < runtime->rank()) ++neighbours.index;
+    ++neighbours.ranks;
   }
-  const absl::Status status = serve_rank(o, **communicator, ranks_on_host, [](absl::Status fatal) {
+  const absl::Status status = serve_rank(o, **communicator, neighbours, [](absl::Status fatal) {
     log_error(std::string(fatal.message()));
     std::_Exit(kExitFailure);  // the health thread must not wait for MPI; mpirun ends the others
   });
@@ -160,6 +172,8 @@ int main(int argc, char** argv) {
   app.add_option("-r,--ranks", options.ranks, "ranks of the group")->check(CLI::Range(1, 65536));
   app.add_option("--transport", options.transport, "mpi, or local: ranks are threads of this process")
       ->check(CLI::IsMember({"local", "mpi"}));
+  app.add_option("--device", options.device, cli::kDeviceHelp)->envname("CONCLAVE_DEVICE")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_option("--connect-timeout-ms", options.connect_timeout_ms, "how long to try to reach the coordinator");
   app.add_option("--log-level", options.log_level, "debug, info, warning or error")->envname("CONCLAVE_LOG_LEVEL")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
@@ -171,8 +185,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? cli::kExitOk : cli::kExitUsage;
   }
   set_log_component("worker");
-  set_log_level(options.log_level == "debug" ? LogLevel::kDebug : options.log_level == "warning" ? LogLevel::kWarning
-                : options.log_level == "error" ? LogLevel::kError : LogLevel::kInfo);
+  set_log_level(parse_log_level(options.log_level).value_or(LogLevel::kInfo));
   set_log_format(options.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   return cli::report(cli::run(options, &argc, &argv));
 }

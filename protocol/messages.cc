@@ -57,7 +57,9 @@ std::vector<std::byte> encode(const Configure& message) {
   out.put(message.max_step_tokens);
   out.put(message.max_model_len);
   out.put_string(message.placement_json);
+  out.put(message.expert_slots);
   out.put_string(message.overlap);
+  out.put_string(message.plan);
   out.put_string(message.dummy_shape_json);
   out.put(message.dummy_seed);
   return bytes;
@@ -78,7 +80,9 @@ absl::StatusOr<Configure> decode_configure(std::span<const std::byte> bytes) {
   message.max_step_tokens = in.get<int32_t>();
   message.max_model_len = in.get<int32_t>();
   message.placement_json = in.get_string();
+  message.expert_slots = in.get<int32_t>();
   message.overlap = in.get_string();
+  message.plan = in.get_string();
   message.dummy_shape_json = in.get_string();
   message.dummy_seed = in.get<uint64_t>();
   return finish(in, std::move(message), "configure");
@@ -108,6 +112,11 @@ std::vector<std::byte> encode(const Ready& message) {
   out.put(message.kv_bytes);
   out.put(message.load_seconds);
   out.put_string(message.model_fingerprint);
+  out.put(message.expert_slots);
+  out.put(message.spare_expert_slots);
+  out.put(message.expert_slot_bytes);
+  out.put(message.exchange_latency_seconds);
+  out.put(message.exchange_bytes_per_second);
   return bytes;
 }
 
@@ -119,6 +128,11 @@ absl::StatusOr<Ready> decode_ready(std::span<const std::byte> bytes) {
   message.kv_bytes = in.get<uint64_t>();
   message.load_seconds = in.get<double>();
   message.model_fingerprint = in.get_string();
+  message.expert_slots = in.get<int32_t>();
+  message.spare_expert_slots = in.get<int32_t>();
+  message.expert_slot_bytes = in.get<uint64_t>();
+  message.exchange_latency_seconds = in.get<double>();
+  message.exchange_bytes_per_second = in.get<double>();
   return finish(in, std::move(message), "ready");
 }
 
@@ -154,6 +168,26 @@ absl::StatusOr<Failure> decode_failure(std::span<const std::byte> bytes) {
   Failure message;
   message.message = in.get_string();
   return finish(in, std::move(message), "failure");
+}
+
+std::vector<std::byte> encode(const Prepared& message) {
+  std::vector<std::byte> bytes;
+  WireWriter out(&bytes);
+  out.put(message.epoch);
+  out.put_string(message.error);
+  out.put(message.bytes);
+  out.put(message.seconds);
+  return bytes;
+}
+
+absl::StatusOr<Prepared> decode_prepared(std::span<const std::byte> bytes) {
+  WireReader in(bytes);
+  Prepared message;
+  message.epoch = in.get<int64_t>();
+  message.error = in.get_string();
+  message.bytes = in.get<uint64_t>();
+  message.seconds = in.get<double>();
+  return finish(in, std::move(message), "prepared");
 }
 
 }  // namespace conclave::protocol

@@ -7,13 +7,16 @@ namespace conclave::protocol {
 namespace {
 
 // First field of each message: a change of layout without a change of version would be a silent disaster.
-constexpr uint32_t kPlanMagic = 0x31504c43;    // "CLP1"
-constexpr uint32_t kResultMagic = 0x31524c43;  // "CLR1"
+constexpr uint32_t kPlanMagic = 0x32504c43;    // "CLP2"
+constexpr uint32_t kResultMagic = 0x32524c43;  // "CLR2"
 // Smallest encodings, so that a lying count fails before anything is allocated.
 constexpr size_t kMinChunkBytes = 40;
 constexpr size_t kMinSequenceBytes = 20;
-constexpr size_t kMinRankBytes = 40;
+constexpr size_t kMinRankBytes = 48;
+constexpr size_t kMinRoutingBytes = 28;
+constexpr size_t kTrafficBytes = 18;
 constexpr size_t kMinPromptLogprobBytes = 16;
+constexpr size_t kMinSpanBytes = 24;
 
 void put_logprobs(WireWriter& out, const std::vector<TokenLogprob>& list) {
   out.put(static_cast<uint32_t>(list.size()));
@@ -85,7 +88,7 @@ Sampling get_sampling(WireReader& in) {
 }
 
 // Bits of a chunk's flag byte.
-enum ChunkFlag : uint8_t { kSample = 1, kLogits = 2, kRouting = 4 };
+enum ChunkFlag : uint8_t { kSample = 1, kLogits = 2, kRouting = 4, kCoherentRow = 8, kRankHits = 16 };
 
 void put_chunk(WireWriter& out, const SequenceChunk& chunk) {
   out.put(chunk.sequence_id);
@@ -94,7 +97,8 @@ void put_chunk(WireWriter& out, const SequenceChunk& chunk) {
   out.put_array<int32_t>(chunk.tokens);
   out.put_array<int32_t>(chunk.block_ids);
   out.put(static_cast<uint8_t>((chunk.sample ? kSample : 0) | (chunk.want_logits ? kLogits : 0) |
-                               (chunk.want_routing ? kRouting : 0)));
+                               (chunk.want_routing ? kRouting : 0) | (chunk.coherent ? kCoherentRow : 0) |
+                               (chunk.want_rank_hits ? kRankHits : 0)));
   out.put(chunk.prompt_top_logprobs);
   out.put_array<int32_t>(chunk.prompt_targets);
   if (chunk.sample) put_sampling(out, chunk.sampling);
@@ -111,6 +115,8 @@ SequenceChunk get_chunk(WireReader& in) {
   chunk.sample = (flags & kSample) != 0;
   chunk.want_logits = (flags & kLogits) != 0;
   chunk.want_routing = (flags & kRouting) != 0;
+  chunk.coherent = (flags & kCoherentRow) != 0;
+  chunk.want_rank_hits = (flags & kRankHits) != 0;
   chunk.prompt_top_logprobs = in.get<int32_t>();
   chunk.prompt_targets = in.get_array<int32_t>();
   if (chunk.sample) chunk.sampling = get_sampling(in);
@@ -132,6 +138,7 @@ void put_sequence(WireWriter& out, const SequenceResult& result) {
   }
   out.put_array<float>(result.logits);
   out.put_array<int32_t>(result.routing);
+  out.put_array<int32_t>(result.rank_hits);
 }
 
 SequenceResult get_sequence(WireReader& in) {
@@ -150,6 +157,7 @@ SequenceResult get_sequence(WireReader& in) {
   }
   result.logits = in.get_array<float>();
   result.routing = in.get_array<int32_t>();
+  result.rank_hits = in.get_array<int32_t>();
   return result;
 }
 
@@ -158,10 +166,26 @@ void put_timing(WireWriter& out, const RankTiming& timing) {
   out.put(timing.compute_seconds);
   out.put(timing.exchange_seconds);
   out.put(timing.exchange_exposed_seconds);
+  out.put(timing.combine_seconds);
+  out.put(timing.switch_seconds);
   out.put(timing.tokens);
   out.put(timing.bytes_sent);
   out.put(timing.messages_sent);
   out.put_array<int64_t>(timing.expert_rows);
+  out.put(static_cast<uint32_t>(timing.spans.size()));
+  for (const TraceSpan& span : timing.spans) {
+    out.put_string(span.operation);
+    out.put(span.layer);
+    out.put(span.begin);
+    out.put(span.end);
+  }
+  out.put(static_cast<uint32_t>(timing.traffic.size()));
+  for (const Traffic& traffic : timing.traffic) {
+    out.put(traffic.plan);
+    out.put(traffic.direction);
+    out.put(traffic.messages);
+    out.put(traffic.bytes);
+  }
 }
 
 RankTiming get_timing(WireReader& in) {
@@ -170,11 +194,92 @@ RankTiming get_timing(WireReader& in) {
   timing.compute_seconds = in.get<double>();
   timing.exchange_seconds = in.get<double>();
   timing.exchange_exposed_seconds = in.get<double>();
+  timing.combine_seconds = in.get<double>();
+  timing.switch_seconds = in.get<double>();
   timing.tokens = in.get<int64_t>();
   timing.bytes_sent = in.get<int64_t>();
   timing.messages_sent = in.get<int64_t>();
   timing.expert_rows = in.get_array<int64_t>();
+  timing.spans.resize(in.get_count(kMinSpanBytes));
+  for (TraceSpan& span : timing.spans) {
+    span.operation = in.get_string();
+    span.layer = in.get<int32_t>();
+    span.begin = in.get<double>();
+    span.end = in.get<double>();
+  }
+  timing.traffic.resize(in.get_count(kTrafficBytes));
+  for (Traffic& traffic : timing.traffic) {
+    const uint8_t plan = in.get<uint8_t>();
+    const uint8_t direction = in.get<uint8_t>();
+    if (plan > static_cast<uint8_t>(TrafficPlan::kCoherent) ||
+        direction > static_cast<uint8_t>(TrafficDirection::kKeyValue)) {
+      in.fail();
+    }
+    traffic.plan = static_cast<TrafficPlan>(plan);
+    traffic.direction = static_cast<TrafficDirection>(direction);
+    traffic.messages = in.get<int64_t>();
+    traffic.bytes = in.get<int64_t>();
+  }
   return timing;
+}
+
+void put_entries(WireWriter& out, const std::vector<RoutingCounts::Entry>& entries) {
+  out.put(static_cast<uint32_t>(entries.size()));
+  for (const RoutingCounts::Entry& entry : entries) {
+    out.put(entry.index);
+    out.put(entry.count);
+  }
+}
+
+std::vector<RoutingCounts::Entry> get_entries(WireReader& in) {
+  std::vector<RoutingCounts::Entry> entries(in.get_count(8));
+  for (RoutingCounts::Entry& entry : entries) {
+    entry.index = in.get<uint32_t>();
+    entry.count = in.get<uint32_t>();
+  }
+  return entries;
+}
+
+void put_routing(WireWriter& out, const RoutingCounts& counts) {
+  out.put(counts.rows);
+  put_entries(out, counts.loads);
+  put_entries(out, counts.transitions);
+  put_entries(out, counts.pairs);
+  out.put_array<uint16_t>(counts.samples);
+  out.put_array<int32_t>(counts.sample_sequences);
+}
+
+RoutingCounts get_routing(WireReader& in) {
+  RoutingCounts counts;
+  counts.rows = in.get<int64_t>();
+  counts.loads = get_entries(in);
+  counts.transitions = get_entries(in);
+  counts.pairs = get_entries(in);
+  counts.samples = in.get_array<uint16_t>();
+  counts.sample_sequences = in.get_array<int32_t>();
+  return counts;
+}
+
+void put_update(WireWriter& out, const PlacementUpdate& update) {
+  out.put(update.epoch);
+  out.put(static_cast<uint32_t>(update.layers.size()));
+  for (const LayerPlacement& layer : update.layers) {
+    out.put(layer.moe_layer);
+    out.put(static_cast<uint32_t>(layer.holders.size()));
+    for (const std::vector<int32_t>& holders : layer.holders) out.put_array<int32_t>(holders);
+  }
+}
+
+PlacementUpdate get_update(WireReader& in) {
+  PlacementUpdate update;
+  update.epoch = in.get<int64_t>();
+  update.layers.resize(in.get_count(8));
+  for (LayerPlacement& layer : update.layers) {
+    layer.moe_layer = in.get<int32_t>();
+    layer.holders.resize(in.get_count(4));
+    for (std::vector<int32_t>& holders : layer.holders) holders = in.get_array<int32_t>();
+  }
+  return update;
 }
 
 absl::Status malformed(const char* what) {
@@ -191,6 +296,19 @@ std::vector<std::byte> encode(const StepPlan& plan) {
   out.put(plan.placement_epoch);
   out.put(plan.deadline_ms);
   out.put(static_cast<uint8_t>(plan.sleep));
+  out.put(static_cast<uint8_t>(plan.trace));
+  out.put(plan.log_level);
+  out.put(static_cast<uint8_t>(plan.shared_kv));
+  out.put(static_cast<uint8_t>(plan.report_routing));
+  out.put(static_cast<uint8_t>(plan.prepare.has_value()));
+  if (plan.prepare) put_update(out, *plan.prepare);
+  out.put(static_cast<uint32_t>(plan.kv_moves.size()));
+  for (const KvMove& move : plan.kv_moves) {
+    out.put(move.from_rank);
+    out.put(move.to_rank);
+    out.put_array<int32_t>(move.from_blocks);
+    out.put_array<int32_t>(move.to_blocks);
+  }
   out.put(static_cast<uint32_t>(plan.chunks.size()));
   for (const SequenceChunk& chunk : plan.chunks) put_chunk(out, chunk);
   return bytes;
@@ -204,6 +322,18 @@ absl::StatusOr<StepPlan> decode_step_plan(std::span<const std::byte> bytes) {
   plan.placement_epoch = in.get<int64_t>();
   plan.deadline_ms = in.get<int32_t>();
   plan.sleep = in.get<uint8_t>() != 0;
+  plan.trace = in.get<uint8_t>() != 0;
+  plan.log_level = in.get<int8_t>();
+  plan.shared_kv = in.get<uint8_t>() != 0;
+  plan.report_routing = in.get<uint8_t>() != 0;
+  if (in.get<uint8_t>() != 0) plan.prepare = get_update(in);
+  plan.kv_moves.resize(in.get_count(16));
+  for (KvMove& move : plan.kv_moves) {
+    move.from_rank = in.get<int32_t>();
+    move.to_rank = in.get<int32_t>();
+    move.from_blocks = in.get_array<int32_t>();
+    move.to_blocks = in.get_array<int32_t>();
+  }
   const uint32_t count = in.get_count(kMinChunkBytes - 16);
   plan.chunks.reserve(count);
   for (uint32_t i = 0; i < count && in.ok(); ++i) plan.chunks.push_back(get_chunk(in));
@@ -220,6 +350,8 @@ std::vector<std::byte> encode(const StepResult& result) {
   for (const SequenceResult& sequence : result.sequences) put_sequence(out, sequence);
   out.put(static_cast<uint32_t>(result.ranks.size()));
   for (const RankTiming& timing : result.ranks) put_timing(out, timing);
+  out.put(static_cast<uint32_t>(result.routing.size()));
+  for (const RoutingCounts& counts : result.routing) put_routing(out, counts);
   return bytes;
 }
 
@@ -232,6 +364,8 @@ absl::StatusOr<StepResult> decode_step_result(std::span<const std::byte> bytes) 
   for (uint32_t i = 0; i < sequences && in.ok(); ++i) result.sequences.push_back(get_sequence(in));
   const uint32_t ranks = in.get_count(kMinRankBytes);
   for (uint32_t i = 0; i < ranks && in.ok(); ++i) result.ranks.push_back(get_timing(in));
+  const uint32_t routing = in.get_count(kMinRoutingBytes);
+  for (uint32_t i = 0; i < routing && in.ok(); ++i) result.routing.push_back(get_routing(in));
   if (!in.ok() || !in.at_end()) return malformed("step result");
   return result;
 }

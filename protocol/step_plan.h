@@ -6,11 +6,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "protocol/placement_update.h"
+#include "protocol/routing_counts.h"
 
 namespace conclave::protocol {
 
@@ -58,14 +61,33 @@ struct SequenceChunk {
   std::vector<int32_t> prompt_targets;   // [tokens] the token that follows each row, -1 to skip; empty if not asked
   bool want_logits = false;              // report float32 logits of every row (offline tools)
   bool want_routing = false;             // report expert ids of every row and MoE layer (offline tools)
+  bool want_rank_hits = false;           // report on which ranks its rows find experts
+  // The token continues on the rank of its leading expert; K/V of 0..start-1 is in block_ids of every rank,
+  // and that of this row will be. One row.
+  bool coherent = false;
 };
 inline constexpr int32_t kPreviousToken = -1;
+
+// K/V blocks of a sequence that changes its home; copied before anything of the step is written.
+struct KvMove {
+  int32_t from_rank = 0;
+  int32_t to_rank = 0;
+  std::vector<int32_t> from_blocks;
+  std::vector<int32_t> to_blocks;  // as many
+};
 
 struct StepPlan {
   int64_t step = 0;
   int64_t placement_epoch = 0;
   int32_t deadline_ms = 10000;  // for the whole step
   bool sleep = false;           // nothing to compute: ranks go back to their control connections
+  bool trace = false;           // report what each rank did when: RankTiming::spans
+  int8_t log_level = -1;        // a LogLevel that ranks shall use from here on; -1: as before
+  // Block ids are good on every rank: each publishes the K/V of its rows to all. Needed for coherent chunks.
+  bool shared_kv = false;
+  bool report_routing = false;  // the result shall carry RoutingCounts of every rank
+  std::optional<PlacementUpdate> prepare;  // begin to load it; placement_epoch names what is in force
+  std::vector<KvMove> kv_moves;
   std::vector<SequenceChunk> chunks;
 };
 
@@ -84,6 +106,14 @@ struct SequenceResult {
   std::vector<PromptLogprob> prompt_logprobs;
   std::vector<float> logits;     // [tokens, vocab] if wanted
   std::vector<int32_t> routing;  // [moe layers, tokens, k], ids ascending, if wanted
+  std::vector<int32_t> rank_hits;  // [ranks]: (row, MoE layer) pairs with an expert on the rank, if wanted
+};
+
+// One operation of a traced step, seconds since the rank began the step.
+struct TraceSpan {
+  std::string operation;
+  int32_t layer = -1;
+  double begin = 0, end = 0;
 };
 
 // Timing of a step on one rank, seconds.
@@ -92,16 +122,21 @@ struct RankTiming {
   double compute_seconds = 0;
   double exchange_seconds = 0;          // begin to finish, summed over layers
   double exchange_exposed_seconds = 0;  // the part spent waiting
+  double combine_seconds = 0;           // the part of exchange_seconds that brought results home
   int64_t tokens = 0;
+  double switch_seconds = 0;            // of a new placement epoch, before the step
   int64_t bytes_sent = 0;
-  int64_t messages_sent = 0;
+  int64_t messages_sent = 0;            // of the transport, empty ones included
   std::vector<int64_t> expert_rows;     // [moe layers]: rows this rank computed per layer
+  std::vector<TraceSpan> spans;         // in order of time; empty unless the plan asked
+  std::vector<Traffic> traffic;         // sent by this rank; only what is not zero
 };
 
 struct StepResult {
   int64_t step = 0;
   std::vector<SequenceResult> sequences;
   std::vector<RankTiming> ranks;
+  std::vector<RoutingCounts> routing;   // one for each rank, if the plan asked
 };
 
 std::vector<std::byte> encode(const StepPlan& plan);

@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-groups="build test"
+groups="build test browser slurm monitoring"
 if [ "$preset" != release ]; then
   groups="$groups clang"
   export CC=clang-19 CXX=clang++-19

@@ -15,12 +15,17 @@
 #include "kernels/kernel_set.h"
 #include "model/model_spec.h"
 #include "protocol/step_plan.h"
+#include "worker/coherent_exchange.h"
 #include "worker/expert_exchange.h"
 #include "worker/fault_injection.h"
 #include "worker/head.h"
 #include "worker/kv_cache.h"
+#include "worker/kv_mover.h"
+#include "worker/kv_publisher.h"
 #include "worker/model_weights.h"
 #include "worker/previous_tokens.h"
+#include "worker/rank_hits.h"
+#include "worker/routing_counter.h"
 #include "worker/routing_plan.h"
 #include "worker/step_batch.h"
 #include "worker/step_progress.h"
@@ -35,7 +40,11 @@ class Executor {
     kernels::KernelSet* kernels = nullptr;
     ExpertStore* experts = nullptr;
     ExpertExchange* exchange = nullptr;  // null: the model has no MoE layer
+    CoherentExchange* coherent = nullptr;   // null: the group runs the fixed plan only
+    comm::Communicator* communicator = nullptr;  // needed with coherent
     KvCache* kv = nullptr;
+    RoutingCounter* counter = nullptr;   // null: nothing is counted
+    const RankHits* rank_hits = nullptr;  // null: nobody asks
     StepProgress* progress = nullptr;
     WorkerClock clock = steady_worker_clock();
   };
@@ -56,6 +65,7 @@ class Executor {
   void append_result(const protocol::StepPlan& plan, protocol::StepResult* result) const;
 
  private:
+  void append_spans(protocol::RankTiming* timing) const;
   Executor(const Parts& parts, const Options& options);
   absl::Status reserve();
   void lay_out(RegionCursor* cursor);
@@ -65,10 +75,17 @@ class Executor {
   absl::Status run_ladder_layers();
   void attention(int32_t index, const kernels::MatrixView& out);
   absl::Status feed_forward(int32_t index, const kernels::MatrixView& out);
+  absl::Status coherent_moe(int32_t index, const kernels::MatrixView& out);
+  absl::Status publish_kv();
   absl::Status moe(int32_t index, const kernels::ConstMatrixView& normed,
                    const kernels::MatrixView& out);
   void dense(int32_t index, const kernels::ConstMatrixView& normed, const kernels::MatrixView& out);
   void add(const kernels::MatrixView& residual, const kernels::MatrixView& output, int32_t layer);
+  void begin_samples(const protocol::StepPlan& plan);
+  void count_routing(int32_t moe_layer);
+  void begin_rank_hits(const protocol::StepPlan& plan);
+  void count_rank_hits(int32_t moe_layer);
+  void append_traffic(protocol::RankTiming* timing) const;
   void remember_sampled(const protocol::StepPlan& plan);
 
   kernels::MatrixView float_view(float* data, int64_t cols) const {
@@ -97,6 +114,23 @@ class Executor {
   std::vector<int32_t> own_rows_;  // 0, 1, 2, ...
   std::vector<int32_t> zeros_;
   std::vector<float> ones_;
+  std::unique_ptr<KvPublisher> publisher_;  // of a coherent group
+  bool returns_ = true;          // coherent layers need a return exchange
+  std::vector<int32_t> items_;   // coherent rows that are here
+  std::vector<float*> states_;   // what belongs to a row between two layers
+  std::vector<int32_t> leader_;  // [rows] of the MoE layer before
+  struct Sample {
+    int32_t row = 0;
+    int32_t slot = 0;
+  };
+  std::vector<Sample> samples_;
+  struct Hits {  // of one chunk
+    int32_t chunk = 0;
+    int64_t first_row = 0;
+    int64_t rows = 0;
+  };
+  std::vector<Hits> hits_;
+  std::vector<int32_t> hit_counts_;  // [hits_, ranks]
 
   Deadline deadline_ = Deadline::after_ms(0);
   int64_t step_ = -1;

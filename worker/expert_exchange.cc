@@ -13,13 +13,10 @@ namespace {
 constexpr size_t kMaxReservedMessageBytes = size_t{256} << 20;  // larger messages make comm allocate
 constexpr int64_t kMaxCallRows = 8192;
 
-size_t max_pairs(const placement::PlacementTable& table, int rank, const ExpertExchange::Options& o) {
-  size_t most_experts_here = 0;
-  for (int32_t layer = 0; layer < table.layers(); ++layer) {
-    most_experts_here = std::max(most_experts_here, table.experts_of(layer, rank).size());
-  }
-  const size_t experts_of_row = std::min(most_experts_here, static_cast<size_t>(o.top_k));
-  return static_cast<size_t>(o.max_rows) * static_cast<size_t>(table.ranks()) * experts_of_row;
+// Whatever the table: a row brings at most its top_k experts to a rank.
+size_t max_pairs(const ExpertExchange::Options& o, int ranks) {
+  return static_cast<size_t>(o.max_rows) * static_cast<size_t>(ranks) *
+         static_cast<size_t>(o.top_k);
 }
 
 }  // namespace
@@ -33,11 +30,13 @@ ExpertExchange::ExpertExchange(const Parts& parts, const Options& options)
       options_(options),
       rank_(parts.communicator->rank()),
       size_(parts.communicator->size()),
+      experts_(parts.table->experts()),
       row_bytes_(static_cast<size_t>(options.hidden) * dtype_bytes(parts.kernels->act_dtype())),
       max_pairs_back_(options.max_rows * options.top_k),
-      model_(options.overlap, options.expert, options.rates),
-      groups_(parts.table->experts(), max_pairs(*parts.table, rank_, options)),
-      runner_(parts.kernels, parts.experts, &model_, &parts_.clock,
+      cost_(options.expert, options.rates),
+      overlap_(options.overlap),
+      groups_(parts.table->experts(), max_pairs(options, size_)),
+      runner_(parts.kernels, parts.experts, &cost_, &parts_.clock,
               {parts.table->experts(), max_call_rows(options.max_rows, options.top_k),
                options.piece_seconds}),
       between_([this] { return keep_moving(); }) {}
@@ -100,6 +99,14 @@ void ExpertExchange::reset_timing() {
   std::fill(expert_rows_.begin(), expert_rows_.end(), 0);
 }
 
+void ExpertExchange::set_holders(int32_t moe_layer,
+                                 const std::vector<std::vector<int32_t>>& holders) {
+  int32_t* owner = owner_.data() + static_cast<size_t>(moe_layer) * static_cast<size_t>(experts_);
+  for (size_t expert = 0; expert < holders.size(); ++expert) {
+    owner[expert] = placement::serving_rank(holders[expert], rank_);
+  }
+}
+
 kernels::MatrixView ExpertExchange::input(int64_t rows) const {
   return {input_rows_, parts_.kernels->act_dtype(), rows, options_.hidden, options_.hidden};
 }
@@ -127,7 +134,7 @@ void ExpertExchange::assign_pairs() {
   std::fill(last_row_to_.begin(), last_row_to_.end(), -1);
   groups_.clear();
   const int32_t* owner =
-      owner_.data() + static_cast<size_t>(request_.weights->moe_index) * parts_.table->experts();
+      owner_.data() + static_cast<size_t>(request_.weights->moe_index) * experts_;
   const int32_t k = options_.top_k;
   for (int64_t row = 0; row < request_.rows; ++row) {
     for (int64_t pair = row * k; pair < (row + 1) * k; ++pair) {
@@ -152,6 +159,8 @@ void ExpertExchange::write_messages() {
     const size_t bytes = dispatch_message_bytes(rows_to_[to], pairs_to_[to], row_bytes_);
     send_[to] = {send_memory_[to], bytes};
     writers_[to] = DispatchWriter(send_memory_[to], rows_to_[to], pairs_to_[to], row_bytes_);
+    timing_.rows_dispatched += static_cast<int64_t>(rows_to_[to]);
+    timing_.bytes_dispatched += static_cast<int64_t>(rows_to_[to] * row_bytes_);
   }
   std::fill(last_row_to_.begin(), last_row_to_.end(), -1);
   const int32_t k = options_.top_k;
@@ -184,31 +193,25 @@ absl::Status ExpertExchange::combine(Ticket ticket, const kernels::MatrixView& o
   return absl::OkStatus();
 }
 
-bool ExpertExchange::overlap_this_layer() const {
-  if (model_.mode() != OverlapMode::kAuto) return model_.mode() == OverlapMode::kOn;
-  // The other ranks are taken to have as many rows as this one.
-  const double remote_rows = static_cast<double>(request_.rows) * (size_ - 1) * options_.top_k /
-                             parts_.table->experts();
-  return model_.overlap_pays(groups_.group_rows(), remote_rows);
-}
-
 absl::Status ExpertExchange::compute_around_dispatch() {
   groups_.group_from(0);
-  const bool overlap = overlap_this_layer();
+  const bool overlap = overlap_.choose(static_cast<int64_t>(local_pairs_));
   parts_.progress->enter("local experts", request_.layer);
   if (overlap) RETURN_IF_ERROR(compute(0, /*keep_moving=*/true));
-  if (model_.mode() != OverlapMode::kOff && !flight_.arrived) {
+  if (overlap_.mode() != OverlapMode::kOff && !flight_.arrived) {
     RETURN_IF_ERROR(compute_shared(/*keep_moving=*/true));
   }
   parts_.progress->enter("dispatch wait", request_.layer);
-  RETURN_IF_ERROR(finish("dispatch"));
+  RETURN_IF_ERROR(finish());
   const absl::Status received = receive_rows();
   land();
   RETURN_IF_ERROR(received);
   parts_.progress->enter("remote experts", request_.layer);
   const size_t first_pair = overlap ? local_pairs_ : 0;
   groups_.group_from(first_pair);
-  return compute(first_pair, /*keep_moving=*/false);
+  RETURN_IF_ERROR(compute(first_pair, /*keep_moving=*/false));
+  overlap_.observe(parts_.clock() - flight_.begin);
+  return absl::OkStatus();
 }
 
 // Copies the rows behind our own ones and appends their pairs, rank by rank.
@@ -228,7 +231,7 @@ absl::Status ExpertExchange::receive_rows() {
     for (size_t r = 0; status.ok() && r < reader.rows(); ++r) {
       for (uint32_t i = 0; i < reader.experts_of_row(r); ++i) {
         const int32_t expert = reader.expert(pair++);
-        if (expert < 0 || expert >= parts_.table->experts() ||
+        if (expert < 0 || expert >= experts_ ||
             !parts_.experts->placed(request_.weights->moe_index, expert)) {
           status = absl::InvalidArgumentError(
               absl::StrCat("expert ", expert, " does not live here; the ranks' placements differ"));
@@ -248,6 +251,8 @@ absl::Status ExpertExchange::receive_rows() {
     }
     row += reader.rows();
     pairs_from_[from] = reader.pairs();
+    timing_.rows_served += static_cast<int64_t>(reader.rows());
+    timing_.bytes_returned += static_cast<int64_t>(reader.pairs() * row_bytes_);
   }
   return absl::OkStatus();
 }
@@ -288,10 +293,10 @@ absl::Status ExpertExchange::return_rows() {
   send_[rank_] = {};
   parts_.progress->enter("return", request_.layer);
   RETURN_IF_ERROR(begin("combine"));
-  const bool overlap = model_.mode() != OverlapMode::kOff;
+  const bool overlap = overlap_.mode() != OverlapMode::kOff;
   if (overlap) RETURN_IF_ERROR(compute_shared(/*keep_moving=*/true));
   parts_.progress->enter("combine wait", request_.layer);
-  RETURN_IF_ERROR(finish("combine"));
+  RETURN_IF_ERROR(finish());
   for (int from = 0; from < size_; ++from) {
     if (from == rank_ || received_[from].size() == pairs_to_[from] * row_bytes_) continue;
     return absl::InternalError(absl::StrCat(
@@ -327,6 +332,7 @@ void ExpertExchange::add_up(const kernels::MatrixView& out) {
 
 absl::Status ExpertExchange::begin(std::string_view operation) {
   flight_ = Flight{};
+  flight_.combines = operation == "combine";
   flight_.begin = parts_.clock();
   ASSIGN_OR_RETURN(flight_.ticket,
                    parts_.communicator->begin_exchange(context(operation), send_));
@@ -342,19 +348,23 @@ absl::Status ExpertExchange::begin(std::string_view operation) {
 absl::Status ExpertExchange::keep_moving() {
   if (!flight_.open || flight_.arrived) return absl::OkStatus();
   ASSIGN_OR_RETURN(flight_.arrived, parts_.communicator->progress(flight_.ticket));
-  if (flight_.arrived) timing_.exchange_seconds += parts_.clock() - flight_.begin;
+  if (flight_.arrived) note_arrival(parts_.clock());
   return absl::OkStatus();
 }
 
-absl::Status ExpertExchange::finish(std::string_view operation) {
+void ExpertExchange::note_arrival(double now) {
+  timing_.exchange_seconds += now - flight_.begin;
+  if (flight_.combines) timing_.combine_seconds += now - flight_.begin;
+}
+
+absl::Status ExpertExchange::finish() {
   const double waiting_since = parts_.clock();
   RETURN_IF_ERROR(parts_.communicator->finish_exchange(flight_.ticket, received_));
   const double now = parts_.clock();
   if (!flight_.arrived) {
-    timing_.exchange_seconds += now - flight_.begin;
+    note_arrival(now);
     timing_.exposed_seconds += now - waiting_since;
     flight_.arrived = true;
-    if (operation == "dispatch") model_.observe_exchange(now - flight_.begin);
   }
   return absl::OkStatus();
 }

@@ -31,7 +31,7 @@ namespace conclave::worker {
 
 class ExpertExchange {
  public:
-  struct Parts {  // all but the table outlive the exchange
+  struct Parts {  // all but the table, which is read in create() only, outlive the exchange
     kernels::KernelSet* kernels = nullptr;
     comm::Communicator* communicator = nullptr;
     ExpertStore* experts = nullptr;
@@ -44,8 +44,8 @@ class ExpertExchange {
     int32_t hidden = 0;
     int32_t top_k = 0;
     OverlapMode overlap = OverlapMode::kAuto;
-    OverlapModel::ExpertShape expert;
-    OverlapModel::Rates rates;
+    ExpertCostModel::ExpertShape expert;
+    ExpertCostModel::Rates rates;
     double piece_seconds = 0.001;
   };
   // One MoE layer of one step. The spans and the layer must stay valid until combine().
@@ -64,8 +64,14 @@ class ExpertExchange {
   struct Timing {
     double exchange_seconds = 0;  // begin to arrival
     double exposed_seconds = 0;   // spent waiting
+    double combine_seconds = 0;   // of exchange_seconds: bringing results home
     int64_t bytes_sent = 0;
     int64_t messages_sent = 0;
+    // As the placement objective counts: (token, remote rank) pairs, and rows without lists.
+    int64_t rows_dispatched = 0;
+    int64_t rows_served = 0;      // of other ranks' tokens
+    int64_t bytes_dispatched = 0;
+    int64_t bytes_returned = 0;
   };
 
   static absl::StatusOr<std::unique_ptr<ExpertExchange>> create(const Parts& parts,
@@ -80,6 +86,9 @@ class ExpertExchange {
   // Finishes the layer: out float32 [rows, H].
   absl::Status combine(Ticket ticket, const kernels::MatrixView& out);
 
+  // Between steps: which ranks hold each expert of a layer from now on.
+  void set_holders(int32_t moe_layer, const std::vector<std::vector<int32_t>>& holders);
+
   const Timing& timing() const { return timing_; }
   void reset_timing();
   // [moe layers]: expert rows that this rank computed since reset_timing().
@@ -90,6 +99,7 @@ class ExpertExchange {
     comm::ExchangeTicket ticket;
     bool open = false;
     bool arrived = false;
+    bool combines = false;
     double begin = 0;
   };
   ExpertExchange(const Parts& parts, const Options& options);
@@ -101,7 +111,6 @@ class ExpertExchange {
   void assign_pairs();
   void write_messages();
   absl::Status receive_rows();
-  bool overlap_this_layer() const;
   absl::Status compute(size_t first_pair, bool keep_moving);
   absl::Status compute_shared(bool keep_moving);
   absl::Status compute_around_dispatch();
@@ -110,16 +119,19 @@ class ExpertExchange {
 
   absl::Status begin(std::string_view operation);
   absl::Status keep_moving();  // progress() of the flight, noting its arrival
-  absl::Status finish(std::string_view operation);
+  absl::Status finish();
+  void note_arrival(double now);
   void land();
 
   Parts parts_;
   Options options_;
   int rank_ = 0;
   int size_ = 1;
+  int32_t experts_ = 0;  // of a layer
   size_t row_bytes_ = 0;
   int64_t max_pairs_back_ = 0;  // that one rank can ask of another
-  OverlapModel model_;
+  ExpertCostModel cost_;
+  OverlapChooser overlap_;
   ExpertGroups groups_;
   ExpertRunner runner_;
   ExpertRunner::Between between_;

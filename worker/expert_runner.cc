@@ -6,7 +6,7 @@
 
 namespace conclave::worker {
 
-ExpertRunner::ExpertRunner(kernels::KernelSet* kernels, ExpertStore* store, OverlapModel* model,
+ExpertRunner::ExpertRunner(kernels::KernelSet* kernels, ExpertStore* store, ExpertCostModel* model,
                            const WorkerClock* clock, const Options& options)
     : kernels_(kernels), store_(store), model_(model), clock_(clock), options_(options) {
   call_.reserve(static_cast<size_t>(options.experts));

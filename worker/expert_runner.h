@@ -27,7 +27,7 @@ class ExpertRunner {
   using Between = std::function<absl::Status()>;
 
   // All outlive the runner.
-  ExpertRunner(kernels::KernelSet* kernels, ExpertStore* store, OverlapModel* model,
+  ExpertRunner(kernels::KernelSet* kernels, ExpertStore* store, ExpertCostModel* model,
                const WorkerClock* clock, const Options& options);
 
   // between: null to run in as few calls as possible. input act [*, H]; output act [pairs, H].
@@ -41,7 +41,7 @@ class ExpertRunner {
 
   kernels::KernelSet* kernels_;
   ExpertStore* store_;
-  OverlapModel* model_;
+  ExpertCostModel* model_;
   const WorkerClock* clock_;
   Options options_;
   std::vector<kernels::ExpertGroup> call_;

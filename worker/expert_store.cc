@@ -43,13 +43,15 @@ absl::StatusOr<std::unique_ptr<ExpertStore>> ExpertStore::create(
   uint64_t placed = 0;
   for (const auto& experts : options.placed) placed += experts.size();
   std::unique_ptr<ExpertStore> store(new ExpertStore(options, std::move(backing)));
-  if (placed == 0) return store;
-  const uint64_t slots = std::min(placed, options.budget_bytes / store->slot_bytes_);
-  if (slots == 0) {
+  if (placed == 0 && options.extra_slots == 0) return store;
+  uint64_t slots = std::min(placed, options.budget_bytes / store->slot_bytes_);
+  if (slots == 0 && placed > 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("the expert budget of ", options.budget_bytes, " bytes holds no expert of ",
                      store->slot_bytes_, " bytes; raise it"));
   }
+  store->evicts_ = slots < placed;
+  slots += static_cast<uint64_t>(options.extra_slots);
   ASSIGN_OR_RETURN(store->memory_, HostRegion::create(slots * store->slot_bytes_, "experts"));
   store->free_slots_.reserve(slots);
   for (uint64_t slot = slots; slot > 0; --slot) {
@@ -130,6 +132,42 @@ bool ExpertStore::evict_one() {
   --resident_;
   ++counters_.evicted;
   return true;
+}
+
+absl::StatusOr<int32_t> ExpertStore::reserve_slot() {
+  if (free_slots_.empty() && !(evicts_ && evict_one())) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("all expert slots of this rank are taken (", resident_,
+                     " experts are resident); start with more --expert-slots"));
+  }
+  const int32_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+absl::StatusOr<kernels::ExpertWeights> ExpertStore::load_into(int32_t slot, int32_t moe_layer,
+                                                              int32_t expert) {
+  return backing_->load(moe_layer, expert,
+                        memory_.data() + static_cast<size_t>(slot) * slot_bytes_);
+}
+
+void ExpertStore::adopt(int32_t moe_layer, int32_t expert, int32_t slot,
+                        const kernels::ExpertWeights& weights) {
+  Entry& adopted = entry(moe_layer, expert);
+  adopted.placed = true;
+  adopted.slot = slot;
+  adopted.weights = weights;
+  adopted.last_use = ++clock_;
+  ++resident_;
+}
+
+void ExpertStore::drop(int32_t moe_layer, int32_t expert) {
+  Entry& dropped = entry(moe_layer, expert);
+  dropped.placed = false;
+  if (dropped.slot < 0) return;
+  free_slots_.push_back(dropped.slot);
+  dropped.slot = -1;
+  --resident_;
 }
 
 void ExpertStore::unpin(int32_t layer, std::span<const int32_t> experts) {

@@ -4,7 +4,7 @@
 // Which expert weights of this rank are resident, behind a slot table: the only way to reach an expert is
 // to pin it. With a budget for all placed experts nothing ever leaves; with a smaller one the least
 // recently used unpinned expert makes room and comes back from the backing when it is asked for.
-// Used by the step thread alone.
+// Used by the step thread alone, but for load_into().
 
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +24,7 @@ namespace conclave::worker {
 class ExpertBacking {
  public:
   virtual ~ExpertBacking() = default;
+  // Thread-safe.
   virtual absl::StatusOr<kernels::ExpertWeights> load(int32_t moe_layer, int32_t expert,
                                                       std::byte* slot) = 0;
 };
@@ -58,6 +59,7 @@ class ExpertStore {
     std::vector<std::vector<int32_t>> placed;   // [moe layers]: experts of this rank, ascending
     size_t slot_bytes = 0;                      // of one packed expert
     uint64_t budget_bytes = UINT64_MAX;         // slots that fit, at most one an expert
+    int32_t extra_slots = 0;                    // on top, for experts that a new placement brings
   };
   struct Counters {
     int64_t hits = 0;
@@ -78,10 +80,23 @@ class ExpertStore {
   // Drops least recently used unpinned experts until at most `bytes` are resident, or only pinned ones are.
   void evict_to(uint64_t bytes);
 
+  // --- a new placement, experts loaded before they are placed here (PlacementSwitcher).
+  // A slot that no expert has. RESOURCE_EXHAUSTED: none is left (with a budget smaller than what is placed,
+  // an expert is evicted for it).
+  absl::StatusOr<int32_t> reserve_slot();
+  void return_slot(int32_t slot) { free_slots_.push_back(slot); }
+  // Any thread.
+  absl::StatusOr<kernels::ExpertWeights> load_into(int32_t slot, int32_t moe_layer, int32_t expert);
+  // The expert in a reserved slot is placed here from now on.
+  void adopt(int32_t moe_layer, int32_t expert, int32_t slot, const kernels::ExpertWeights& weights);
+  // The expert, which must not be pinned, is not placed here any more.
+  void drop(int32_t moe_layer, int32_t expert);
+
   bool placed(int32_t moe_layer, int32_t expert) const { return entry(moe_layer, expert).placed; }
   bool resident(int32_t moe_layer, int32_t expert) const { return entry(moe_layer, expert).slot >= 0; }
   uint64_t resident_bytes() const { return resident_ * slot_bytes_; }
   size_t slot_bytes() const { return slot_bytes_; }
+  size_t free_slots() const { return free_slots_.size(); }
   const Counters& counters() const { return counters_; }
 
  private:
@@ -111,6 +126,7 @@ class ExpertStore {
   HostRegion memory_;
   std::vector<Entry> entries_;
   std::vector<int32_t> free_slots_;
+  bool evicts_ = false;  // fewer slots than placed experts
   uint64_t resident_ = 0;
   uint64_t clock_ = 0;
   Counters counters_;

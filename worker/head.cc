@@ -3,17 +3,12 @@
 #include <algorithm>
 
 #include "base/status_macros.h"
+#include "worker/head_report.h"
 
 namespace conclave::worker {
 namespace {
 
 constexpr int64_t kMaxLogitsBytes = int64_t{64} << 20;
-
-void copy_top(const kernels::SamplingResult& result, std::vector<protocol::TokenLogprob>* top) {
-  for (int32_t i = 0; i < result.top_count; ++i) {
-    top->push_back({result.top[i].token, result.top[i].logprob});
-  }
-}
 
 }  // namespace
 
@@ -88,32 +83,10 @@ void Head::run_piece(const StepBatch& batch, const kernels::ConstMatrixView& res
   }
 }
 
-void Head::append_to(const StepBatch& batch, int32_t chunk, protocol::SequenceResult* result) const {
-  for (size_t i = 0; i < batch.head_rows().size(); ++i) {
-    const HeadRow& head = batch.head_rows()[i];
-    if (head.chunk != chunk) continue;
-    const kernels::SamplingResult& sampled = results_[i];
-    switch (head.use) {
-      case HeadRow::Use::kLogits: {
-        const auto begin = kept_.begin() + static_cast<int64_t>(kept_begin_[i]);
-        result->logits.insert(result->logits.end(), begin, begin + spec_->vocab);
-        break;
-      }
-      case HeadRow::Use::kPromptTarget: {
-        protocol::PromptLogprob& prompt = result->prompt_logprobs.emplace_back();
-        prompt.row = head.chunk_row;
-        prompt.target = {sampled.token, sampled.logprob};
-        copy_top(sampled, &prompt.top);
-        break;
-      }
-      case HeadRow::Use::kSample:
-        result->sampled = true;
-        result->token = sampled.token;
-        result->logprob = sampled.logprob;
-        copy_top(sampled, &result->top);
-        break;
-    }
-  }
+void Head::append_to(const StepBatch& batch, int32_t chunk,
+                     protocol::SequenceResult* result) const {
+  report_head_rows<kernels::SamplingResult>(batch, chunk, results_, kept_, kept_begin_,
+                                            spec_->vocab, result);
 }
 
 }  // namespace conclave::worker

@@ -23,9 +23,15 @@ absl::StatusOr<KvCache> KvCache::create(const Options& options) {
                      kernels::kKvBlockTokens, " tokens takes ", bytes_per_block,
                      " bytes; raise the K/V memory"));
   }
-  ASSIGN_OR_RETURN(cache.memory_,
-                   HostRegion::create(bytes_per_block * static_cast<uint64_t>(cache.blocks_),
-                                      "the K/V cache"));
+  const uint64_t bytes = bytes_per_block * static_cast<uint64_t>(cache.blocks_);
+  // Memory is mapped, not touched: without this the rank would be killed in the middle of serving.
+  if (bytes > options.available_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(cache.blocks_, " K/V blocks take ", bytes >> 20, " MiB, but a rank's share of the host's ",
+                     "free memory is ", options.available_bytes >> 20,
+                     " MiB; lower --kv-blocks or --kv-memory"));
+  }
+  ASSIGN_OR_RETURN(cache.memory_, HostRegion::create(bytes, "the K/V cache"));
   RegionCursor cursor(cache.memory_.data());
   for (const size_t bytes : options.block_bytes) {
     const size_t stride = align_region(bytes);

@@ -19,8 +19,10 @@ class KvCache {
     int32_t blocks = 0;               // 0: as many as memory_bytes holds, at most max_blocks
     uint64_t memory_bytes = 0;
     int32_t max_blocks = 1 << 20;
+    uint64_t available_bytes = ~uint64_t{0};  // free memory that is this rank's share
   };
-  // INVALID_ARGUMENT: the memory holds not even one block; RESOURCE_EXHAUSTED: the mapping failed.
+  // INVALID_ARGUMENT: the memory holds not even one block, or more is wanted than available_bytes;
+  // RESOURCE_EXHAUSTED: the mapping failed.
   static absl::StatusOr<KvCache> create(const Options& options);
 
   int32_t blocks() const { return blocks_; }

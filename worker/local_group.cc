@@ -25,6 +25,7 @@ std::unique_ptr<LocalWorkerGroup> LocalWorkerGroup::start(int ranks, KernelSetFa
     environment.kernels = kernels;
     environment.host = environment.communicator->host(rank);
     environment.ranks_on_host = ranks;
+    environment.rank_on_host = rank;
     absl::Status* status = &group->statuses_[static_cast<size_t>(rank)];
     group->threads_.emplace_back([environment, status] {
       *status = run_worker(environment);

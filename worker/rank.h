@@ -12,7 +12,10 @@
 #include "comm/communicator.h"
 #include "kernels/kernel_set.h"
 #include "protocol/messages.h"
+#include "worker/device_rank.h"
 #include "worker/executor.h"
+#include "worker/placement_switcher.h"
+#include "worker/routing_counter.h"
 #include "worker/weight_loader.h"
 
 namespace conclave::worker {
@@ -25,6 +28,8 @@ class Rank {
     int32_t ranks_on_host = 1;
     FaultInjection fault;
     std::function<absl::Status(uint64_t done, uint64_t total)> load_progress;
+    // Of new placements, called on a thread of the rank's own; may be empty.
+    std::function<void(const protocol::Prepared&)> on_prepared;
     WorkerClock clock = steady_worker_clock();
   };
   // Loads the model. Errors are one sentence that says what, where and what to do.
@@ -32,11 +37,16 @@ class Rank {
                                                       std::unique_ptr<kernels::KernelSet> kernels,
                                                       const Environment& environment);
 
-  // One step; every rank of the group must run the same plan. See Executor::run.
-  absl::Status run(const protocol::StepPlan& plan) { return executor_->run(plan); }
-  void append_result(const protocol::StepPlan& plan, protocol::StepResult* result) const {
-    executor_->append_result(plan, result);
-  }
+  // The same on a device.
+  static absl::StatusOr<std::unique_ptr<Rank>> create(const protocol::Configure& configure,
+                                                      std::unique_ptr<device::Device> device,
+                                                      const DeviceOptions& options,
+                                                      const Environment& environment);
+  // One step; every rank of the group must run the same plan. Switches to the plan's placement epoch first,
+  // then begins to prepare the plan's update. See Executor::run.
+  absl::Status run(const protocol::StepPlan& plan);
+  void append_result(const protocol::StepPlan& plan, protocol::StepResult* result);
+  const DeviceRank* device() const { return device_.get(); }  // null: on the CPU
 
   const model::ModelSpec& spec() const { return spec_; }
   const KvCache& kv() const { return kv_; }
@@ -45,8 +55,12 @@ class Rank {
 
  private:
   Rank() = default;
+  absl::Status run_on_device(const protocol::StepPlan& plan);
+  absl::Status open_model(const protocol::Configure& configure, const Environment& environment);
   absl::Status load_model(const protocol::Configure& configure, const Environment& environment);
   absl::Status make_kv(const protocol::Configure& configure, const Environment& environment);
+  void make_switcher(const Environment& environment);
+  int32_t largest_share() const;
   absl::Status make_executor(const protocol::Configure& configure, const Environment& environment);
 
   model::ModelSpec spec_;
@@ -56,7 +70,15 @@ class Rank {
   LoadedWeights loaded_;
   KvCache kv_;
   std::unique_ptr<ExpertExchange> exchange_;
+  std::unique_ptr<CoherentExchange> coherent_;   // null: the group runs the fixed plan only
+  std::unique_ptr<PlacementSwitcher> switcher_;  // null: the model has no MoE layer
+  std::unique_ptr<RoutingCounter> counter_;      // likewise
+  std::unique_ptr<RankHits> rank_hits_;          // likewise
+  double switch_seconds_ = 0;
+  WorkerClock clock_;
   std::unique_ptr<Executor> executor_;
+  std::function<void(const protocol::Prepared&)> on_prepared_;  // of a device
+  std::unique_ptr<DeviceRank> device_;  // instead of all between the placement and the executor
   protocol::Ready ready_;
 };
 

@@ -1,6 +1,5 @@
 #include "worker/step_batch.h"
 
-
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 
@@ -34,23 +33,87 @@ absl::Status StepBatch::assign(const protocol::StepPlan& plan, int32_t rank,
   head_rows_.clear();
   sampling_.clear();
   wants_routing_ = false;
+  items_.clear();
+  start_items_.clear();
+  plan_rows_.clear();
+  step_rows_.clear();
+  shared_ = plan.shared_kv && limits_.ranks > 1;
+  if (shared_ && !limits_.coherent) {
+    return absl::InvalidArgumentError(
+        "the plan wants K/V on every rank, but this group was configured for the fixed plan");
+  }
   for (size_t index = 0; index < plan.chunks.size(); ++index) {
     const protocol::SequenceChunk& chunk = plan.chunks[index];
+    if (chunk.coherent && !shared_ && limits_.ranks > 1) {
+      return bad_chunk(chunk, "is coherent, but the plan's K/V is not on every rank");
+    }
     if (chunk.home_rank < 0 || chunk.home_rank >= limits_.ranks) {
       return bad_chunk(chunk, "has home rank ", chunk.home_rank, " of a group of ", limits_.ranks);
     }
-    if (chunk.home_rank != rank) {
+    const bool here = chunk.home_rank == rank;
+    if (!here && !shared_) {
       first_row_.push_back(-1);
       continue;
     }
     RETURN_IF_ERROR(check(chunk));
-    first_row_.push_back(static_cast<int32_t>(tokens_.size()));
+    block_table_ = static_cast<int32_t>(block_ids_.size());
+    block_ids_.insert(block_ids_.end(), chunk.block_ids.begin(), chunk.block_ids.end());
+    if (shared_) append_plan_rows(chunk);
+    if (chunk.coherent && shared_) {
+      RETURN_IF_ERROR(check_coherent(chunk));
+      if (here) start_items_.push_back(static_cast<int32_t>(items_.size()));
+      items_.push_back({static_cast<int32_t>(index), static_cast<int32_t>(plan_rows_.size()) - 1});
+      first_row_.push_back(-1);
+      continue;
+    }
+    first_row_.push_back(here ? static_cast<int32_t>(tokens_.size()) : -1);
+    if (!here) continue;
     RETURN_IF_ERROR(append_tokens(chunk, previous));
     append_head_rows(chunk, static_cast<int32_t>(index));
     wants_routing_ = wants_routing_ || chunk.want_routing;
   }
+  fixed_rows_ = rows();
+  for (const int32_t item : start_items_) {
+    const size_t chunk = static_cast<size_t>(items_[static_cast<size_t>(item)].chunk);
+    RETURN_IF_ERROR(append_token(plan.chunks[chunk], 0, previous));
+  }
+  set_coherent(start_items_);
   bind_penalties(plan);
   return absl::OkStatus();
+}
+
+absl::Status StepBatch::check_coherent(const protocol::SequenceChunk& chunk) const {
+  if (chunk.tokens.size() == 1 && !chunk.want_routing && chunk.prompt_targets.empty()) {
+    return absl::OkStatus();
+  }
+  return bad_chunk(chunk, "is coherent, so it must be one row that reports nothing of its prompt");
+}
+
+void StepBatch::append_plan_rows(const protocol::SequenceChunk& chunk) {
+  for (size_t i = 0; i < chunk.tokens.size(); ++i) {
+    plan_rows_.push_back({chunk.start_position + static_cast<int32_t>(i), block_table_});
+  }
+}
+
+void StepBatch::set_coherent(std::span<const int32_t> items) {
+  if (!shared_) return;
+  rows_.resize(static_cast<size_t>(fixed_rows_));
+  step_rows_.resize(static_cast<size_t>(fixed_rows_));
+  for (const int32_t item : items) {
+    const int32_t plan_row = items_[static_cast<size_t>(item)].plan_row;
+    rows_.push_back(plan_rows_[static_cast<size_t>(plan_row)]);
+    step_rows_.push_back(plan_row);
+  }
+}
+
+void StepBatch::finish_coherent(const protocol::StepPlan& plan, std::span<const int32_t> items) {
+  for (size_t i = 0; i < items.size(); ++i) {
+    const int32_t chunk = items_[static_cast<size_t>(items[i])].chunk;
+    first_row_[static_cast<size_t>(chunk)] =
+        static_cast<int32_t>(fixed_rows_) + static_cast<int32_t>(i);
+    append_head_rows(plan.chunks[static_cast<size_t>(chunk)], chunk);
+  }
+  bind_penalties(plan);
 }
 
 absl::Status StepBatch::check(const protocol::SequenceChunk& chunk) const {
@@ -97,31 +160,39 @@ absl::Status StepBatch::check(const protocol::SequenceChunk& chunk) const {
 
 absl::Status StepBatch::append_tokens(const protocol::SequenceChunk& chunk,
                                       const PreviousTokens& previous) {
-  const auto block_table = static_cast<int32_t>(block_ids_.size());
-  block_ids_.insert(block_ids_.end(), chunk.block_ids.begin(), chunk.block_ids.end());
+  const size_t first_plan_row = plan_rows_.size() - (shared_ ? chunk.tokens.size() : 0);
   for (size_t i = 0; i < chunk.tokens.size(); ++i) {
-    int32_t token = chunk.tokens[i];
-    if (token == protocol::kPreviousToken) {
-      const std::optional<int32_t> sampled = previous.find(chunk.sequence_id);
-      if (!sampled) {
-        return bad_chunk(chunk, "asks for its previous token, but the rank sampled none for it in the "
-                         "step before");
-      }
-      token = *sampled;
-    }
-    if (token < 0 || token >= limits_.vocab) {
-      return bad_chunk(chunk, "has token ", token, " at position ",
-                       chunk.start_position + static_cast<int64_t>(i), "; the vocabulary has ",
-                       limits_.vocab);
-    }
-    tokens_.push_back(token);
-    rows_.push_back({chunk.start_position + static_cast<int32_t>(i), block_table});
+    RETURN_IF_ERROR(append_token(chunk, i, previous));
+    rows_.push_back({chunk.start_position + static_cast<int32_t>(i), block_table_});
+    if (shared_) step_rows_.push_back(static_cast<int32_t>(first_plan_row + i));
   }
   return absl::OkStatus();
 }
 
+absl::Status StepBatch::append_token(const protocol::SequenceChunk& chunk, size_t i,
+                                     const PreviousTokens& previous) {
+  int32_t token = chunk.tokens[i];
+  if (token == protocol::kPreviousToken) {
+    const std::optional<int32_t> sampled = previous.find(chunk.sequence_id);
+    if (!sampled) {
+      return bad_chunk(chunk,
+                       "asks for its previous token, but the rank sampled none for it in the "
+                       "step before");
+    }
+    token = limits_.previous_by_reference ? -1 - *sampled : *sampled;
+  }
+  const bool referred = limits_.previous_by_reference && chunk.tokens[i] == protocol::kPreviousToken;
+  if (!referred && (token < 0 || token >= limits_.vocab)) {
+    return bad_chunk(chunk, "has token ", token, " at position ",
+                     chunk.start_position + static_cast<int64_t>(i), "; the vocabulary has ",
+                     limits_.vocab);
+  }
+  tokens_.push_back(token);
+  return absl::OkStatus();
+}
+
 void StepBatch::append_head_rows(const protocol::SequenceChunk& chunk, int32_t index) {
-  const int32_t first = first_row_.back();
+  const int32_t first = first_row_[static_cast<size_t>(index)];
   const auto count = static_cast<int32_t>(chunk.tokens.size());
   const bool wants_targets = chunk.prompt_top_logprobs >= 0 && !chunk.prompt_targets.empty();
   for (int32_t i = 0; i < count; ++i) {

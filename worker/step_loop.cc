@@ -1,9 +1,11 @@
 #include "worker/step_loop.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "protocol/messages.h"
 
@@ -28,7 +30,10 @@ absl::Status unexpected(const comm::Frame& frame, const char* where) {
 
 }  // namespace
 
-absl::Status StepLoop::run() { return communicator_->rank() == 0 ? lead() : follow(); }
+absl::Status StepLoop::run() {
+  set_log_rank(communicator_->rank());
+  return communicator_->rank() == 0 ? lead() : follow();
+}
 
 absl::StatusOr<comm::Frame> StepLoop::next_frame() {
   progress_->enter("idle");
@@ -49,6 +54,7 @@ absl::Status StepLoop::lead() {
     RETURN_IF_ERROR(broadcast(&frame->payload, plan.deadline_ms));
     awake_ = !plan.sleep;
     if (!plan.sleep) RETURN_IF_ERROR(run_plan(plan));
+    if (plan.sleep) log_debug("the rank goes to sleep");
   }
 }
 
@@ -80,7 +86,10 @@ absl::Status StepLoop::follow_until_sleep() {
     progress_->enter("idle");
     RETURN_IF_ERROR(broadcast(&bytes, kPlanWaitMs));
     ASSIGN_OR_RETURN(const protocol::StepPlan plan, protocol::decode_step_plan(bytes));
-    if (plan.sleep) return absl::OkStatus();
+    if (plan.sleep) {
+      log_debug("the rank goes to sleep");
+      return absl::OkStatus();
+    }
     RETURN_IF_ERROR(run_plan(plan));
   }
 }
@@ -92,6 +101,8 @@ absl::Status StepLoop::broadcast(std::vector<std::byte>* bytes, int32_t deadline
 }
 
 absl::Status StepLoop::run_plan(const protocol::StepPlan& plan) {
+  set_log_step(plan.step);
+  if (plan.log_level >= 0) set_log_level(static_cast<LogLevel>(std::min<int8_t>(plan.log_level, 3)));
   RETURN_IF_ERROR(rank_->run(plan));
   protocol::StepResult result;
   result.step = plan.step;
@@ -120,6 +131,7 @@ absl::Status StepLoop::send_result(const protocol::StepPlan& plan, protocol::Ste
     }
     std::move(part.sequences.begin(), part.sequences.end(), std::back_inserter(result.sequences));
     std::move(part.ranks.begin(), part.ranks.end(), std::back_inserter(result.ranks));
+    std::move(part.routing.begin(), part.routing.end(), std::back_inserter(result.routing));
   }
   progress_->enter("send result");
   return channel_->send(static_cast<uint16_t>(MessageType::kResult), protocol::encode(result),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -138,6 +139,7 @@ class FileBacking : public ExpertBacking {
       : weights_(std::move(weights)), moe_layers_(std::move(moe_layers)), packer_(std::move(packer)) {}
   absl::StatusOr<kernels::ExpertWeights> load(int32_t moe_layer, int32_t expert,
                                               std::byte* slot) override {
+    const std::lock_guard lock(mutex_);
     const int32_t layer = moe_layers_[static_cast<size_t>(moe_layer)];
     const kernels::ExpertWeights packed =
         packer_->pack_expert(weights_->layer(layer).experts[static_cast<size_t>(expert)], slot);
@@ -146,6 +148,7 @@ class FileBacking : public ExpertBacking {
   }
 
  private:
+  std::mutex mutex_;  // the packer has scratch of its own
   std::shared_ptr<const model::Weights> weights_;
   std::vector<int32_t> moe_layers_;
   std::shared_ptr<WeightPacker> packer_;
@@ -186,12 +189,12 @@ absl::StatusOr<std::unique_ptr<ExpertStore>> load_experts(const LoadRequest& req
   ExpertStore::Options options;
   options.experts = request.spec->experts;
   options.budget_bytes = request.expert_budget_bytes;
+  options.extra_slots = request.extra_expert_slots;
   for (size_t m = 0; m < moe_layers.size(); ++m) {
     options.placed.push_back(request.placement->experts_of(static_cast<int32_t>(m), request.rank));
-    for (const int32_t expert : options.placed.back()) {
-      const model::LayerTensors& layer = request.weights->layer(moe_layers[m]);
-      options.slot_bytes = std::max(
-          options.slot_bytes, packer->expert_bytes(layer.experts[static_cast<size_t>(expert)]));
+    // Of all experts: any may come here later.
+    for (const model::MlpTensors& expert : request.weights->layer(moe_layers[m]).experts) {
+      options.slot_bytes = std::max(options.slot_bytes, packer->expert_bytes(expert));
     }
   }
   auto backing = std::make_unique<FileBacking>(request.weights, moe_layers, std::move(packer));

@@ -22,6 +22,7 @@ struct LoadRequest {
   const placement::PlacementTable* placement = nullptr;
   int32_t rank = 0;
   uint64_t expert_budget_bytes = UINT64_MAX;
+  int32_t extra_expert_slots = 0;  // beyond the experts placed now, for later placements
   // Bytes of weight files done and to do for this rank; called after each tensor. An error stops the loading.
   std::function<absl::Status(uint64_t done, uint64_t total)> progress;
 };

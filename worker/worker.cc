@@ -51,7 +51,11 @@ absl::StatusOr<std::optional<protocol::Configure>> receive_configure(
   ASSIGN_OR_RETURN(const comm::Frame frame,
                    environment.channel->receive(Deadline::after_ms(kConfigureDeadlineMs)));
   if (frame.type == static_cast<uint16_t>(MessageType::kShutdown)) {
-    return std::optional<protocol::Configure>();
+    if (frame.payload.empty()) return std::optional<protocol::Configure>();
+    const auto* reason = reinterpret_cast<const char*>(frame.payload.data());
+    return absl::FailedPreconditionError(
+        absl::StrCat("the coordinator refused this rank: ",
+                     absl::string_view(reason, std::min<size_t>(frame.payload.size(), 1024))));
   }
   if (frame.type != static_cast<uint16_t>(MessageType::kConfigure)) {
     return absl::InvalidArgumentError(
@@ -61,8 +65,9 @@ absl::StatusOr<std::optional<protocol::Configure>> receive_configure(
   return std::optional<protocol::Configure>(std::move(configure));
 }
 
-absl::StatusOr<std::unique_ptr<kernels::KernelSet>> make_kernels(
-    const WorkerEnvironment& environment, const protocol::Configure& configure) {
+// The agreed set, or the best one.
+absl::StatusOr<std::string> choose_kernels(const WorkerEnvironment& environment,
+                                           const protocol::Configure& configure) {
   const std::vector<std::string> available = environment.kernels->available();
   const std::string name =
       configure.kernel_set.empty() && !available.empty() ? available[0] : configure.kernel_set;
@@ -72,14 +77,13 @@ absl::StatusOr<std::unique_ptr<kernels::KernelSet>> make_kernels(
     return absl::InvalidArgumentError(
         absl::StrCat("this machine has no kernel set '", name, "'; it has:", choices));
   }
-  return environment.kernels->make(name, configure.compute, std::max(1, configure.threads),
-                                   configure.first_core);
+  return name;
 }
 
 absl::StatusOr<std::unique_ptr<Rank>> load(const WorkerEnvironment& environment,
                                            const protocol::Configure& configure,
                                            StepProgress* progress) {
-  ASSIGN_OR_RETURN(auto kernels, make_kernels(environment, configure));
+  ASSIGN_OR_RETURN(const std::string set, choose_kernels(environment, configure));
   Rank::Environment rank_environment;
   rank_environment.communicator = environment.communicator;
   rank_environment.progress = progress;
@@ -92,18 +96,34 @@ absl::StatusOr<std::unique_ptr<Rank>> load(const WorkerEnvironment& environment,
     last_report = now;
     return send(environment, MessageType::kLoadProgress, protocol::LoadProgress{done, total});
   };
+  rank_environment.on_prepared = [environment](const protocol::Prepared& prepared) {
+    // A coordinator that is gone is noticed by the step loop.
+    send(environment, MessageType::kPrepared, prepared).IgnoreError();
+  };
+  if (environment.kernels->is_device(set)) {
+    ASSIGN_OR_RETURN(auto device, environment.kernels->make_device(set, configure.compute,
+                                                                   environment.rank_on_host));
+    return Rank::create(configure, std::move(device), environment.kernels->device_options(),
+                        rank_environment);
+  }
+  ASSIGN_OR_RETURN(auto kernels,
+                   environment.kernels->make(set, configure.compute, std::max(1, configure.threads),
+                                             configure.first_core));
   return Rank::create(configure, std::move(kernels), rank_environment);
 }
 
 absl::Status serve(const WorkerEnvironment& environment, StepProgress* progress) {
   RETURN_IF_ERROR(join(environment));
+  RETURN_IF_ERROR(environment.kernels->check());  // the coordinator listens to failures of those who joined
   ASSIGN_OR_RETURN(const std::optional<protocol::Configure> configure,
                    receive_configure(environment));
   if (!configure) return absl::OkStatus();
+  progress->enter("loading");
+  // Before loading: a host that stops while it reads weights shall be noticed as soon as later.
+  const HealthReporter health(environment.channel, progress, environment.on_fatal);
   ASSIGN_OR_RETURN(const std::unique_ptr<Rank> rank, load(environment, *configure, progress));
   progress->enter("idle");
   RETURN_IF_ERROR(send(environment, MessageType::kReady, rank->ready()));
-  const HealthReporter health(environment.channel, progress, environment.on_fatal);
   return StepLoop(environment.channel, environment.communicator, rank.get(), progress).run();
 }
 

@@ -14,6 +14,7 @@
 #include "comm/channel/channel.h"
 #include "comm/communicator.h"
 #include "kernels/kernel_set.h"
+#include "worker/device_rank.h"
 
 namespace conclave::worker {
 
@@ -24,6 +25,15 @@ class KernelSetFactory {
   virtual std::vector<std::string> available() const = 0;  // best first
   virtual absl::StatusOr<std::unique_ptr<kernels::KernelSet>> make(const std::string& name, ComputeType compute,
                                                                    int threads, int first_core) = 0;
+  // Sets that run on a device of its own; the rank is the `index`-th of its host.
+  virtual bool is_device(const std::string& name) const { return false; }
+  virtual absl::StatusOr<std::unique_ptr<device::Device>> make_device(const std::string& name,
+                                                                      ComputeType compute, int index) {
+    return absl::UnimplementedError("this program has no device back end");
+  }
+  virtual DeviceOptions device_options() const { return {}; }
+  // An error: what was asked for cannot be had here at all.
+  virtual absl::Status check() const { return absl::OkStatus(); }
 };
 
 struct WorkerEnvironment {
@@ -33,6 +43,7 @@ struct WorkerEnvironment {
   KernelSetFactory* kernels = nullptr;
   std::string host;
   int ranks_on_host = 1;
+  int rank_on_host = 0;
   // Called once, from the health thread, when the coordinator is gone and the step thread did not end by
   // itself within a second: it may be stuck in a collective, so the process should be ended (law 4: no
   // orphans). Null: nothing is done, for ranks that are threads.

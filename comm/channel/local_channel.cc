@@ -19,7 +19,8 @@ struct FrameQueue {
   std::deque<Frame> frames;
   size_t bytes = 0;
 
-  bool has_room(size_t more) const { return bytes + more <= kMaxQueuedBytes; }
+  // A frame that alone is larger than the limit passes when nothing else waits.
+  bool has_room(size_t more) const { return frames.empty() || bytes + more <= kMaxQueuedBytes; }
   void push(uint16_t type, std::vector<std::byte> payload) {
     bytes += payload.size();
     frames.push_back(Frame{type, std::move(payload)});

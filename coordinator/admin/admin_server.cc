@@ -3,51 +3,72 @@
 #include <string>
 #include <utility>
 
+#include "base/log.h"
 #include "base/status_macros.h"
-#include "coordinator/admin/health_report.h"
-#include "coordinator/http/error_response.h"
-#include "coordinator/http/router.h"
+#include "coordinator/admin/admin_guard.h"
+#include "coordinator/admin/admin_routes.h"
 
 namespace conclave::coordinator {
 namespace {
 
-std::shared_ptr<Router> make_router(const Engine& engine, const Metrics& metrics) {
+using Servers = std::vector<std::unique_ptr<HttpServer>>;
+
+std::shared_ptr<Router> make_router(std::shared_ptr<const AdminParts> parts) {
   auto router = std::make_shared<Router>();
-  router->add(
-      "GET", "/metrics",
-      [&metrics](HttpRequest, const std::string&, std::shared_ptr<HttpResponder> responder) {
-        responder->respond(200, {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},
-                           metrics.exposition());
-      });
-  router->add("GET", "/health",
-              [&engine](HttpRequest, const std::string&, std::shared_ptr<HttpResponder> responder) {
-                respond_json(*responder, 200, health_report(engine.status()));
-              });
+  add_read_routes(*router, parts);
+  add_action_routes(*router, parts);
+  add_trace_routes(*router, parts);
+  add_page_routes(*router);
+  for (const auto& add : parts->routes) add(*router);
   return router;
+}
+
+absl::Status listen(HttpServerOptions http, const ApiKeys& keys,
+                    std::shared_ptr<const Router> router, Servers* servers) {
+  http.threads = 1;
+  const AdminGuard guard(keys, http.address);
+  if (!guard.local() && keys.empty()) {
+    log_warning(
+        "the admin listener is open to other hosts without a key: it serves /metrics and /health "
+        "alone",
+        {{"address", http.address}});
+  }
+  ASSIGN_OR_RETURN(
+      auto server,
+      HttpServer::start(std::move(http), [guard, router](HttpRequest request,
+                                                         std::shared_ptr<HttpResponder> responder) {
+        if (const auto error = guard.check(request)) return respond_error(*responder, *error);
+        router->handle(std::move(request), std::move(responder));
+      }));
+  servers->push_back(std::move(server));
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-AdminServer::AdminServer(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
+AdminServer::AdminServer(Servers servers) : servers_(std::move(servers)) {}
 
 AdminServer::~AdminServer() = default;
 
-absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::start(HttpServerOptions options,
-                                                                const Engine& engine,
-                                                                const Metrics& metrics) {
-  options.threads = 1;
-  ASSIGN_OR_RETURN(
-      auto server,
-      HttpServer::start(std::move(options),
-                        [router = make_router(engine, metrics)](
-                            HttpRequest request, std::shared_ptr<HttpResponder> responder) {
-                          router->handle(std::move(request), std::move(responder));
-                        }));
-  return std::unique_ptr<AdminServer>(new AdminServer(std::move(server)));
+absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::start(AdminOptions options,
+                                                                AdminParts parts) {
+  if (parts.engine == nullptr || parts.metrics == nullptr) {
+    return absl::InvalidArgumentError("the admin server needs an engine and metrics");
+  }
+  const auto router = make_router(std::make_shared<const AdminParts>(std::move(parts)));
+  Servers servers;
+  RETURN_IF_ERROR(listen(options.http, options.keys, router, &servers));
+  if (!options.socket_path.empty()) {
+    options.http.address = "unix:" + options.socket_path;
+    RETURN_IF_ERROR(listen(options.http, options.keys, router, &servers));
+  }
+  return std::unique_ptr<AdminServer>(new AdminServer(std::move(servers)));
 }
 
-uint16_t AdminServer::port() const { return server_->port(); }
+uint16_t AdminServer::port() const { return servers_.front()->port(); }
 
-void AdminServer::stop(std::chrono::milliseconds grace) { server_->stop(grace); }
+void AdminServer::stop(std::chrono::milliseconds grace) {
+  for (const auto& server : servers_) server->stop(grace);
+}
 
 }  // namespace conclave::coordinator

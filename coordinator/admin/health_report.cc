@@ -75,32 +75,13 @@ std::string_view summary(const EngineStatus& status) {
   return status.draining ? "draining" : "ok";
 }
 
-// Spelled here, so that reports and labels need nothing of the engine but its header.
-std::string_view state_name(GroupState state) {
-  switch (state) {
-    case GroupState::kStarting:
-      return "starting";
-    case GroupState::kLoading:
-      return "loading";
-    case GroupState::kReady:
-      return "ready";
-    case GroupState::kFailed:
-      return "failed";
-    case GroupState::kDraining:
-      return "draining";
-    case GroupState::kStopped:
-      return "stopped";
-  }
-  return "unknown";
-}
-
 }  // namespace
 
 std::string health_report(const EngineStatus& status) {
   std::string out;
   ObjectWriter object(&out);
   object.text("status", summary(status));
-  object.text("group_state", state_name(status.state));
+  object.text("group_state", group_state_name(status.state));
   object.boolean("draining", status.draining);
   object.text("last_failure", status.last_failure);
   object.integer("restarts", status.restarts);

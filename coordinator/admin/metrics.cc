@@ -9,10 +9,11 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
+#include <utility>
 #include <vector>
 
 #include "coordinator/admin/metric_catalogue.h"
+#include "coordinator/admin/scraped_metrics.h"
 
 namespace conclave::coordinator {
 namespace {
@@ -27,8 +28,6 @@ const Buckets kLatencyBuckets = {.0005, .001, .002, .003, .005, .0075, .01, .015
                                  2,     3,    5,    7.5,  10,   20,    40,  80,   160, 320};
 const Buckets kTokenBuckets = {1,   2,   5,   10,  20,  50,  100, 200, 500,
                                1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5};
-// The expert rows of a step keep half their weight for 69 steps.
-constexpr double kBalanceDecay = 0.99;
 constexpr std::array kStates = {"starting", "loading", "ready", "failed", "draining", "stopped"};
 constexpr std::array kReasons = {"stop", "length", "cancelled", "error"};
 constexpr std::array kMethods = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH"};
@@ -54,16 +53,6 @@ const char* refusal_reason(absl::StatusCode code) {
 }
 
 }  // namespace
-
-struct Metrics::RankSeries {
-  Counter* tokens;
-  Counter* compute_seconds;
-  Counter* exchange_seconds;
-  Counter* exposed_seconds;
-  Counter* bytes;
-  Counter* messages;
-  std::vector<double> expert_rows;  // [moe layers], decayed
-};
 
 struct Metrics::Families {
   prometheus::Registry registry;
@@ -101,27 +90,25 @@ struct Metrics::Families {
   Gauge& kv_usage = gauge("conclave_kv_cache_usage_ratio");
   prometheus::Family<Gauge>& states = gauges("conclave_group_state");
   prometheus::Family<Gauge>& build_info = gauges("conclave_build_info");
-  prometheus::Family<Gauge>& balance = gauges("conclave_expert_load_balance_ratio");
   prometheus::Family<Counter>& finished = counters("conclave_requests_finished_total");
   prometheus::Family<Counter>& refused = counters("conclave_requests_refused_total");
-  prometheus::Family<Counter>& rank_tokens = counters("conclave_rank_tokens_total");
-  prometheus::Family<Counter>& rank_compute = counters("conclave_rank_compute_seconds_total");
-  prometheus::Family<Counter>& exchange = counters("conclave_exchange_seconds_total");
-  prometheus::Family<Counter>& exposed = counters("conclave_exchange_exposed_seconds_total");
-  prometheus::Family<Counter>& bytes = counters("conclave_exchange_bytes_total");
-  prometheus::Family<Counter>& messages = counters("conclave_exchange_messages_total");
+  prometheus::Family<Counter>& replacements = counters("conclave_replacements_total");
+  Histogram& replacement_time = latency("conclave_replacement_duration_seconds");
+  Histogram& replacement_pause = latency("conclave_replacement_pause_seconds");
+  Counter& moved_experts = counter("conclave_replacement_moved_experts_total");
+  Counter& moved_bytes = counter("conclave_replacement_moved_bytes_total");
+  prometheus::Family<Counter>& cache_hits = counters("conclave_expert_cache_hits_total");
+  prometheus::Family<Counter>& cache_misses = counters("conclave_expert_cache_misses_total");
   prometheus::Family<Counter>& http = counters("conclave_http_requests_total");
   prometheus::Family<Histogram>& http_time =
       add_family(prometheus::BuildHistogram(), "conclave_http_request_duration_seconds", registry);
 
   std::array<Gauge*, kStates.size()> state{};
   std::array<Counter*, kReasons.size()> finish_reason{};
-  std::map<int32_t, RankSeries> ranks;  // engine's thread
-  std::vector<Gauge*> layer_balance;    // engine's thread
 };
 
-Metrics::Metrics(std::string_view version, std::string_view model)
-    : families_(std::make_unique<Families>()) {
+Metrics::Metrics(Options options)
+    : options_(std::move(options)), families_(std::make_unique<Families>()) {
   for (size_t i = 0; i < kStates.size(); ++i)
     families_->state[i] = &families_->states.Add({{"state", kStates[i]}});
   for (size_t i = 0; i < kReasons.size(); ++i) {
@@ -129,15 +116,29 @@ Metrics::Metrics(std::string_view version, std::string_view model)
   }
   for (const char* reason : {"queue_full", "unavailable", "invalid"})
     families_->refused.Add({{"reason", reason}});
-  families_->build_info.Add({{"version", std::string(version)}, {"model", std::string(model)}})
-      .Set(1);
+  for (const char* result : {"applied", "failed"})
+    families_->replacements.Add({{"result", result}});
+  for (const char* tier : {"device", "host", "disk"}) {
+    families_->cache_hits.Add({{"tier", tier}});
+    families_->cache_misses.Add({{"tier", tier}});
+  }
+  families_->build_info.Add({{"version", options_.version}, {"model", options_.model}}).Set(1);
   Metrics::group_state(GroupState::kStarting);
 }
 
 Metrics::~Metrics() = default;
 
-std::string Metrics::exposition() const {
-  return prometheus::TextSerializer().Serialize(families_->registry.Collect());
+std::string Metrics::exposition(const EngineStatus& status) const {
+  std::vector<prometheus::MetricFamily> families = families_->registry.Collect();
+  rank_load_.append_families(&families);
+  append_status_families(status, &families);
+  append_process_families(&families);
+  if (options_.vllm_names) append_vllm_families(options_.model, &families);
+  return prometheus::TextSerializer().Serialize(families);
+}
+
+double Metrics::now() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
 }
 
 void Metrics::http_answered(const std::string& handler, const std::string& method, int status,
@@ -164,10 +165,12 @@ void Metrics::request_scheduled(double queue_seconds, int32_t, int32_t cached_to
 
 void Metrics::first_token(double seconds_since_queued) {
   families_->first_token.Observe(seconds_since_queued);
+  recent_.first_token(now(), seconds_since_queued);
 }
 
 void Metrics::next_token(double seconds_since_last) {
   families_->next_token.Observe(seconds_since_last);
+  recent_.next_token(now(), seconds_since_last);
 }
 
 void Metrics::request_finished(FinishReason reason, double seconds_since_queued,
@@ -181,6 +184,7 @@ void Metrics::request_finished(FinishReason reason, double seconds_since_queued,
 void Metrics::tokens_computed(int64_t prompt_tokens, int64_t generated_tokens) {
   families_->prompt_tokens.Increment(static_cast<double>(prompt_tokens));
   families_->generation_tokens.Increment(static_cast<double>(generated_tokens));
+  recent_.tokens(now(), prompt_tokens, generated_tokens);
 }
 
 void Metrics::prefix_lookup(int64_t queried_tokens, int64_t hit_tokens) {
@@ -192,62 +196,21 @@ void Metrics::request_preempted() { families_->preemptions.Increment(); }
 
 void Metrics::group_restarted() { families_->restarts.Increment(); }
 
-const Metrics::RankSeries& Metrics::series_of_rank(int32_t rank) {
-  const auto found = families_->ranks.find(rank);
-  if (found != families_->ranks.end()) return found->second;
-  const prometheus::Labels labels = {{"rank", std::to_string(rank)}};
-  Families& f = *families_;
-  return f.ranks
-      .emplace(rank, RankSeries{&f.rank_tokens.Add(labels),
-                                &f.rank_compute.Add(labels),
-                                &f.exchange.Add(labels),
-                                &f.exposed.Add(labels),
-                                &f.bytes.Add(labels),
-                                &f.messages.Add(labels),
-                                {}})
-      .first->second;
+void Metrics::placement_replaced(const Replacement& replacement) {
+  families_->replacements.Add({{"result", std::string(replacement.result)}}).Increment();
+  families_->replacement_time.Observe(replacement.seconds);
+  families_->replacement_pause.Observe(replacement.pause_seconds);
+  families_->moved_experts.Increment(static_cast<double>(replacement.moved_experts));
+  families_->moved_bytes.Increment(static_cast<double>(replacement.moved_bytes));
 }
 
 void Metrics::step_finished(double seconds, std::span<const protocol::RankTiming> ranks) {
   families_->step_time.Observe(seconds);
-  for (const protocol::RankTiming& timing : ranks) {
-    const RankSeries& series = series_of_rank(timing.rank);
-    series.tokens->Increment(static_cast<double>(timing.tokens));
-    series.compute_seconds->Increment(timing.compute_seconds);
-    series.exchange_seconds->Increment(timing.exchange_seconds);
-    series.exposed_seconds->Increment(timing.exchange_exposed_seconds);
-    series.bytes->Increment(static_cast<double>(timing.bytes_sent));
-    series.messages->Increment(static_cast<double>(timing.messages_sent));
-  }
-  update_balance(ranks);
+  rank_load_.add_step(ranks);
 }
 
-void Metrics::update_balance(std::span<const protocol::RankTiming> ranks) {
-  size_t layers = 0;
-  for (const protocol::RankTiming& timing : ranks)
-    layers = std::max(layers, timing.expert_rows.size());
-  for (size_t layer = families_->layer_balance.size(); layer < layers; ++layer) {
-    families_->layer_balance.push_back(&families_->balance.Add({{"layer", std::to_string(layer)}}));
-  }
-  for (const protocol::RankTiming& timing : ranks) {
-    std::vector<double>& rows = families_->ranks.at(timing.rank).expert_rows;
-    rows.resize(std::max(rows.size(), layers), 0.0);
-    for (double& row : rows) row *= kBalanceDecay;
-    for (size_t layer = 0; layer < timing.expert_rows.size(); ++layer) {
-      rows[layer] += static_cast<double>(timing.expert_rows[layer]);
-    }
-  }
-  for (size_t layer = 0; layer < layers; ++layer) {
-    double sum = 0;
-    double most = 0;
-    for (const auto& [rank, series] : families_->ranks) {
-      const double rows = layer < series.expert_rows.size() ? series.expert_rows[layer] : 0;
-      sum += rows;
-      most = std::max(most, rows);
-    }
-    const auto count = static_cast<double>(families_->ranks.size());
-    families_->layer_balance[layer]->Set(most > 0 ? sum / count / most : 1);
-  }
+void Metrics::routing_reported(std::span<const protocol::RoutingCounts> ranks) {
+  rank_load_.add_routing(ranks, now());
 }
 
 void Metrics::load(int32_t running, int32_t waiting, int32_t kv_blocks_used, int32_t kv_blocks) {

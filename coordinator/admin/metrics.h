@@ -1,12 +1,16 @@
 #ifndef CONCLAVE_COORDINATOR_ADMIN_METRICS_H_
 #define CONCLAVE_COORDINATOR_ADMIN_METRICS_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "coordinator/admin/rank_load.h"
+#include "coordinator/admin/recent_window.h"
 #include "coordinator/engine/engine_observer.h"
 
 namespace conclave::coordinator {
@@ -16,13 +20,22 @@ namespace conclave::coordinator {
 // alone, all else for any thread.
 class Metrics : public EngineObserver {
  public:
-  Metrics(std::string_view version, std::string_view model);
+  struct Options {
+    std::string version, model;
+    bool vllm_names = false;  // export the vLLM names as well
+  };
+  explicit Metrics(Options options);
   ~Metrics() override;
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  // The text exposition format, version 0.0.4.
-  std::string exposition() const;
+  // The text exposition format, version 0.0.4. status: what the engine is asked at each scrape
+  // instead of being counted.
+  std::string exposition(const EngineStatus& status) const;
+  const RankLoad& rank_load() const { return rank_load_; }
+  const RecentWindow& recent() const { return recent_; }
+  // On the clock of recent().
+  double now() const;
 
   // handler: a route's pattern, of a bounded set. method: anything; unknown ones count as "other".
   void http_answered(const std::string& handler, const std::string& method, int status,
@@ -43,12 +56,16 @@ class Metrics : public EngineObserver {
   void step_finished(double seconds, std::span<const protocol::RankTiming> ranks) override;
   void load(int32_t running, int32_t waiting, int32_t kv_blocks_used, int32_t kv_blocks) override;
   void group_state(GroupState state) override;
+  void routing_reported(std::span<const protocol::RoutingCounts> ranks) override;
+  void placement_replaced(const Replacement& replacement) override;
 
  private:
   struct Families;
-  struct RankSeries;
-  const RankSeries& series_of_rank(int32_t rank);
-  void update_balance(std::span<const protocol::RankTiming> ranks);
+
+  const Options options_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  RecentWindow recent_;
+  RankLoad rank_load_;
 
   std::unique_ptr<Families> families_;
 };

@@ -39,14 +39,14 @@ absl::StatusOr<std::unique_ptr<Engine>> create_engine(EngineOptions options,
   if (options.max_rank_step_tokens == 0 || options.max_rank_step_tokens > options.max_step_tokens) {
     options.max_rank_step_tokens = options.max_step_tokens;
   }
-  int64_t epoch = 0;
+  auto table =
+      placement::PlacementTable::contiguous(options.moe_layers, options.experts, options.ranks);
   if (!options.configure.placement_json.empty()) {
-    ASSIGN_OR_RETURN(const auto table,
-                     placement::PlacementTable::from_json(options.configure.placement_json,
-                                                          "the placement table"));
-    epoch = table.epoch();
+    ASSIGN_OR_RETURN(table, placement::PlacementTable::from_json(options.configure.placement_json,
+                                                                 "the placement table"));
   }
-  auto engine = std::make_unique<EngineImpl>(std::move(options), epoch, std::move(transport));
+  auto engine =
+      std::make_unique<EngineImpl>(std::move(options), std::move(table), std::move(transport));
   engine->start();
   return std::unique_ptr<Engine>(std::move(engine));
 }

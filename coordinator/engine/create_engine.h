@@ -2,6 +2,7 @@
 #define CONCLAVE_COORDINATOR_ENGINE_CREATE_ENGINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "coordinator/engine/engine.h"
 #include "coordinator/engine/engine_observer.h"
 #include "coordinator/engine/group_transport.h"
+#include "coordinator/engine/plan_choice.h"
 #include "protocol/messages.h"
 
 namespace conclave::coordinator {
@@ -27,8 +29,20 @@ struct EngineOptions {
   int32_t threads_per_rank = 0;  // 0: usable cores of the host / ranks on the host, at least 1
   bool pin_threads = true;
 
+  // The routed experts, for placement at run time; empty: the table of the start stays.
+  std::vector<int32_t> moe_layers;   // numbers of the MoE layers in the model
+  int32_t experts = 0;
+  // "coherent" or "auto" (configure.plan): what the choice is made from; ranks and measured figures are
+  // filled in when the group is ready.
+  PlanCosts plan_costs;
+  bool match_homes = false;          // see SchedulerOptions
+  int32_t routing_report_ms = 0;     // how often ranks report what routers chose; 0: never
+  // Called on the engine's thread with what they reported; must return at once.
+  std::function<void(std::vector<protocol::RoutingCounts>)> on_routing;
+
   std::vector<int32_t> eos_ids;      // the model's end-of-text tokens
   int32_t max_model_len = 0;         // prompt + output tokens of one request; must be set
+  int32_t vocab = 0;                 // prompt ids must be below; 0: not checked
   int32_t max_running = 256;         // sequences in a step
   int32_t max_queue = 1024;          // accepted requests that are not running
   int32_t max_step_tokens = 2048;    // rows of a step, all ranks together
@@ -42,7 +56,7 @@ struct EngineOptions {
       1000;  // past this the coordinator itself declares the group dead
   int32_t heartbeat_timeout_ms = 1500;
   int32_t join_timeout_ms = 60000;    // from start() to the last Join
-  int32_t load_timeout_ms = 1800000;  // from the last LoadProgress (or Configure) to Ready
+  int32_t load_timeout_ms = 300000;  // from the last LoadProgress (or Configure) to Ready
   int32_t idle_sleep_ms = 20;
   bool restart = true;               // restart a failed group if the transport can
   int32_t restart_backoff_ms = 200;  // first; doubles up to the next

@@ -4,6 +4,7 @@
 // From token ids to token ids: admission, scheduling, worker groups, journal. Knows no HTTP and no
 // text.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,6 +14,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/log.h"
+#include "coordinator/engine/engine_inspection.h"
+#include "expert_placement/table/placement_table.h"
 #include "protocol/step_plan.h"
 
 namespace conclave::coordinator {
@@ -28,6 +32,7 @@ struct GenerationRequest {
   bool ignore_eos = false;
   std::vector<int32_t> stop_token_ids;  // besides the model's end-of-text ids
   int32_t priority = 0;                 // lower is sooner
+  bool probe = false;                   // asks whether the cluster lives: no full queue refuses it
   int32_t prompt_top_logprobs =
       -1;  // >= 0: report logprobs of prompt tokens 1.. (turns prefix caching off)
   bool want_logits = false;  // offline tools
@@ -64,8 +69,6 @@ class GenerationListener {
   virtual void on_end(GenerationEnd end) = 0;
 };
 
-using SequenceId = uint64_t;
-
 enum class GroupState : uint8_t { kStarting, kLoading, kReady, kFailed, kDraining, kStopped };
 const char* group_state_name(GroupState state);
 
@@ -81,10 +84,14 @@ struct RankStatus {
   double heartbeat_age_seconds = 0;
   uint64_t load_bytes_done = 0, load_bytes_total = 0;
   int32_t kv_blocks = 0, kv_blocks_used = 0;
+  uint64_t weight_bytes = 0, kv_bytes = 0;  // 0 until the rank is ready
+  double load_seconds = 0;
 };
 struct EngineStatus {
   GroupState state = GroupState::kStarting;
-  bool draining = false;
+  bool draining = false;      // takes no new requests: cordoned, or drained for good
+  std::string cordon_reason;  // "" unless cordoned
+  int64_t open = 0;           // accepted sequences that have not ended
   std::string last_failure;  // one sentence naming rank, host, layer, operation, age; "" if none
   int64_t restarts = 0;
   std::vector<RankStatus> ranks;
@@ -92,8 +99,22 @@ struct EngineStatus {
   int32_t kv_blocks = 0, kv_blocks_used = 0;
   int32_t max_model_len = 0;
   std::string kernel_set, compute, transport;
+  std::string plan = "fixed";          // fixed or coherent
   std::string model_fingerprint;       // empty until the group has been ready once
   int64_t placement_epoch = 0;
+};
+
+// Where the experts are, and where they are going.
+struct PlacementStatus {
+  std::shared_ptr<const placement::PlacementTable> table;  // in force; null: no MoE layers are known
+  bool applying = false;
+  int64_t target_epoch = 0;   // what the table's epoch will be when nothing is left to do
+  int32_t stages_left = 0;    // epochs until then
+  std::string last_failure;   // of an update that was taken back
+  uint64_t expert_slot_bytes = 0;
+  int32_t expert_slots = 0;   // per rank and layer; 0: no group is ready
+  double last_pause_seconds = 0;  // of the last switch; 0: there was none
+  double remote_fraction = 0;     // expert rows computed away from their token, lately
 };
 
 // Thread-safe.
@@ -108,9 +129,30 @@ class Engine {
   // ended.
   virtual void cancel(SequenceId id) = 0;
   virtual EngineStatus status() const = 0;
+  // Ends every open request with kError and this reason; the group stays. Returns at once.
+  virtual void end_requests(absl::Status why) = 0;
+  virtual PlacementStatus placement() const { return {}; }
+  // Begins to bring the experts to where target wants them, while requests run; placement() tells how far it
+  // is. INVALID_ARGUMENT: the table is not for this model and group; FAILED_PRECONDITION: not now.
+  virtual absl::Status apply_placement(const placement::PlacementTable& target) {
+    return absl::UnimplementedError("this engine has one placement");
+  }
   // Stops admission; running and queued requests finish. Returns at once.
   virtual void drain() = 0;
   virtual bool drained() const = 0;
+  // Takes no new requests (UNAVAILABLE, naming the reason) until uncordon(); open ones go on.
+  virtual void cordon(std::string reason) = 0;
+  virtual void uncordon() = 0;
+  // The open sequences in order of acceptance, as the engine's thread sees them; waits for it at
+  // most `patience`, then UNAVAILABLE.
+  virtual absl::StatusOr<std::vector<RequestStatus>> requests(
+      std::chrono::milliseconds patience) const = 0;
+  // Forgets the last trace and traces the next `steps` steps, or fewer if stop_trace() comes before.
+  virtual void start_trace(int32_t steps) = 0;
+  virtual void stop_trace() = 0;
+  virtual TraceStatus trace() const = 0;
+  // Of the ranks, from their next step on; this process's level is set_log_level() of base/log.h.
+  virtual void set_rank_log_level(LogLevel level) = 0;
 };
 
 }  // namespace conclave::coordinator

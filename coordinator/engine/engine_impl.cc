@@ -12,6 +12,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPublishPeriod{100};
+// The rows of a step keep half their weight in remote_fraction for 693 steps.
+constexpr double kRemoteDecay = 0.999;
 constexpr int32_t kMaxReplays =
     3;  // a request that ends its group each time must not do so for ever
 
@@ -24,7 +26,9 @@ GroupOptions group_options(const EngineOptions& options) {
   group.group = options.group;
   group.ranks = options.ranks;
   group.configure = options.configure;
-  group.configure.max_step_tokens = options.max_rank_step_tokens;
+  // Rows that follow their experts may all meet on one rank.
+  group.configure.max_step_tokens = options.configure.plan == "fixed" ? options.max_rank_step_tokens
+                                                                      : options.max_step_tokens;
   group.configure.max_model_len = options.max_model_len;
   group.threads = {options.threads_per_rank, options.pin_threads};
   group.step_margin = milliseconds(options.step_deadline_margin_ms);
@@ -46,16 +50,17 @@ GenerationEnd failed_end(absl::Status why) {
 
 }  // namespace
 
-EngineImpl::EngineImpl(EngineOptions options, int64_t placement_epoch,
+EngineImpl::EngineImpl(EngineOptions options, placement::PlacementTable table,
                        std::unique_ptr<GroupTransport> transport)
     : options_(std::move(options)),
-      placement_epoch_(placement_epoch),
       observer_(options_.observer != nullptr ? options_.observer : &no_observer_),
-      group_(group_options(options_), std::move(transport), [this] { ring(); }) {
+      published_rollout_(table),
+      group_(group_options(options_), std::move(transport), [this] { ring(); }),
+      rollout_(std::move(table)) {
   status_.max_model_len = options_.max_model_len;
   status_.compute = compute_type_name(options_.configure.compute);
   status_.transport = options_.transport;
-  status_.placement_epoch = placement_epoch_;
+  status_.placement_epoch = rollout_.table().epoch();
 }
 
 EngineImpl::~EngineImpl() {
@@ -123,6 +128,14 @@ void EngineImpl::handle_mail(Mail mail, Time now) {
                                submission.queued};
     admit(journal_.open(submission.id, std::move(submission.request)));
   }
+  for (const RequestsQuery& query : mail.queries) query->set_value(request_statuses(now));
+  if (mail.placement) {
+    // It was checked when it was asked for; what changed since (a group that failed) shows in placement().
+    const absl::Status status = rollout_.begin(*mail.placement);
+    if (!status.ok()) log_warning(std::string(status.message()));
+    if (status.ok()) begin_replacement(*mail.placement, now);
+    publish_placement();
+  }
   for (const SequenceId id : mail.cancellations) {
     if (journal_.find(id) == nullptr) continue;  // ended by itself
     if (scheduler_ != nullptr) scheduler_->cancel(id);
@@ -130,6 +143,11 @@ void EngineImpl::handle_mail(Mail mail, Time now) {
     cancelled.reason = FinishReason::kCancelled;
     end(id, std::move(cancelled), now);
   }
+  if (!mail.end_requests) return;
+  if (scheduler_ != nullptr) {
+    for (const auto& [id, entry] : journal_.entries()) scheduler_->cancel(id);
+  }
+  end_all(*mail.end_requests, /*keep_replayable=*/false);
 }
 
 // Into the scheduler, or, between two groups, nowhere: then it waits in the journal or ends at
@@ -149,6 +167,13 @@ void EngineImpl::handle_group_event(GroupEvent event, Time now) {
     handle_result(std::move(*result), now);
   } else if (auto* ready = std::get_if<GroupReady>(&event)) {
     handle_ready(*ready, now);
+  } else if (auto* prepared = std::get_if<GroupPrepared>(&event)) {
+    rollout_.prepared(prepared->rank, prepared->answer);
+    if (!rollout_.failure().empty()) {
+      log_warning(rollout_.failure());
+      end_replacement("failed", now);
+    }
+    publish_placement();
   } else {
     handle_failure(std::get<GroupFailed>(event), now);
   }
@@ -159,17 +184,26 @@ void EngineImpl::handle_ready(const GroupReady& ready, Time now) {
   for (const protocol::Ready& rank : ready.ranks) scheduler.kv_blocks.push_back(rank.kv_blocks);
   scheduler.eos_ids = options_.eos_ids;
   scheduler.max_model_len = options_.max_model_len;
+  scheduler.vocab = options_.vocab;
   scheduler.max_running = options_.max_running;
   scheduler.max_step_tokens = options_.max_step_tokens;
   scheduler.max_rank_step_tokens = options_.max_rank_step_tokens;
   scheduler.prefix_cache = options_.prefix_cache;
+  scheduler.coherent = choose_coherent(ready);
+  scheduler.match_homes = options_.match_homes && !options_.moe_layers.empty();
+  {
+    const std::lock_guard lock(mutex_);
+    status_.plan = scheduler.coherent ? "coherent" : "fixed";
+  }
   scheduler.step_deadline_ms = options_.step_deadline_ms;
-  scheduler.placement_epoch = placement_epoch_;
   scheduler.force_preempt_seed = options_.force_preempt_seed;
   scheduler_ = std::make_unique<Scheduler>(std::move(scheduler));
   ready_ = ready.ranks;
   kernel_set_ = ready.kernel_set;
   idle_since_ = now;
+  control_step_ = false;
+  rollout_.group_ready(ready_.front().expert_slots, ready_.front().spare_expert_slots);
+  publish_placement();
   if (scheduler_->max_model_len() < options_.max_model_len) {
     log_warning("the K/V memory holds less than one request of the model's length",
                 {{"max_model_len", absl::StrCat(options_.max_model_len)},
@@ -187,8 +221,34 @@ void EngineImpl::handle_ready(const GroupReady& ready, Time now) {
   for (JournalEntry* entry : replays) admit(entry);
 }
 
+bool EngineImpl::choose_coherent(const GroupReady& ready) const {
+  if (ready.ranks.size() < 2 || options_.moe_layers.empty()) return false;
+  if (options_.configure.plan != "auto") return options_.configure.plan == "coherent";
+  PlanCosts costs = options_.plan_costs;
+  costs.ranks = options_.ranks;
+  for (const protocol::Ready& rank : ready.ranks) {
+    // The slowest figures: an exchange waits for all.
+    costs.exchange_seconds = std::max(costs.exchange_seconds, rank.exchange_latency_seconds);
+    if (rank.exchange_bytes_per_second <= 0) return false;  // a model that runs fixed only
+    costs.bytes_per_second = costs.bytes_per_second > 0
+                                 ? std::min(costs.bytes_per_second, rank.exchange_bytes_per_second)
+                                 : rank.exchange_bytes_per_second;
+  }
+  const bool coherent = coherent_pays(costs);
+  log_info("chose the parallel plan",
+           {{"plan", coherent ? "coherent" : "fixed"},
+            {"exchange_us", absl::StrCat(1e6 * costs.exchange_seconds)},
+            {"bytes_per_second", absl::StrCat(costs.bytes_per_second)},
+            {"fixed_step_us", absl::StrCat(1e6 * fixed_plan_seconds(costs))},
+            {"coherent_step_us", absl::StrCat(1e6 * coherent_plan_seconds(costs))}});
+  return coherent;
+}
+
 void EngineImpl::handle_failure(const GroupFailed& failed, Time now) {
   scheduler_.reset();
+  rollout_.group_failed();
+  end_replacement("failed", now);
+  publish_placement();
   publish(now, /*force=*/true);  // nobody shall hear of it before status() knows
   group_gone_ = failed.final;
   const std::string why =
@@ -207,6 +267,17 @@ void EngineImpl::end_all(const absl::Status& why, bool keep_replayable) {
 void EngineImpl::handle_result(GroupResult result, Time now) {
   if (scheduler_ == nullptr) return;
   observer_->step_finished(result.seconds, result.result.ranks);
+  keep_trace(result, now);
+  count_remote_rows(result.result.ranks);
+  finish_step_of_rollout(result);
+  if (!result.result.routing.empty()) observer_->routing_reported(result.result.routing);
+  if (!result.result.routing.empty() && options_.on_routing) {
+    options_.on_routing(std::move(result.result.routing));
+  }
+  if (std::exchange(control_step_, false)) {
+    idle_since_ = now;
+    return;
+  }
   auto events = scheduler_->apply(std::move(result.result));
   if (!events.ok()) return group_.fail(std::string(events.status().message()), now);
   int64_t generated = 0;
@@ -240,6 +311,7 @@ void EngineImpl::end(SequenceId id, GenerationEnd end, Time now) {
   observer_->request_finished(end.reason, seconds_between(client.mapped().queued, now),
                               static_cast<int32_t>(entry.request.prompt.size()),
                               static_cast<int32_t>(entry.emitted.size()));
+  log_end(entry, end);
   journal_.close(id);
   client.mapped().listener->on_end(std::move(end));
   const std::lock_guard lock(mutex_);
@@ -252,10 +324,71 @@ void EngineImpl::pump(Time now) {
   if (auto step = scheduler_->plan(next_step_)) {
     ++next_step_;
     observe_plan(*step, now);
-    group_.send_plan(step->plan, now);
+    send(std::move(step->plan), now);
+  } else if (rollout_.has_news()) {
+    protocol::StepPlan plan;
+    plan.step = next_step_++;
+    plan.deadline_ms = options_.step_deadline_ms;
+    control_step_ = true;
+    send(std::move(plan), now);
   } else if (!group_.asleep() && now >= idle_since_ + milliseconds(options_.idle_sleep_ms)) {
     group_.send_sleep(next_step_++, now);
   }
+}
+
+void EngineImpl::send(protocol::StepPlan plan, Time now) {
+  rollout_.annotate(&plan);
+  mark_plan(&plan);
+  if (options_.routing_report_ms > 0 &&
+      now - routing_reported_at_ >= milliseconds(options_.routing_report_ms)) {
+    plan.report_routing = true;
+    routing_reported_at_ = now;
+  }
+  group_.send_plan(plan, now);
+}
+
+void EngineImpl::finish_step_of_rollout(const GroupResult& result) {
+  if (!rollout_.step_finished()) return;
+  double pause = 0;
+  for (const protocol::RankTiming& rank : result.result.ranks) {
+    pause = std::max(pause, rank.switch_seconds);
+  }
+  group_.set_placement(rollout_.table().to_json());
+  observer_->placement_switched(rollout_.table().epoch(), pause);
+  if (replacement_) replacement_->pause_seconds += pause;
+  if (!rollout_.under_way()) end_replacement("applied", SteadyClock::now());
+  {
+    const std::lock_guard lock(mutex_);
+    last_pause_seconds_ = pause;
+  }
+  publish_placement();
+}
+
+void EngineImpl::count_remote_rows(const std::vector<protocol::RankTiming>& ranks) {
+  double row_bytes = 0, returned_bytes = 0, rows = 0;
+  for (const protocol::RankTiming& rank : ranks) {
+    for (const int64_t layer : rank.expert_rows) rows += static_cast<double>(layer);
+    for (const protocol::Traffic& traffic : rank.traffic) {
+      const auto bytes = static_cast<double>(traffic.bytes);
+      if (traffic.direction == protocol::TrafficDirection::kReturn) returned_bytes += bytes;
+      if (traffic.direction == protocol::TrafficDirection::kDispatch && traffic.messages > 0) {
+        row_bytes = bytes / static_cast<double>(traffic.messages);
+      }
+    }
+  }
+  if (rows == 0) return;
+  const std::lock_guard lock(mutex_);
+  remote_rows_ = kRemoteDecay * remote_rows_ + (row_bytes > 0 ? returned_bytes / row_bytes : 0);
+  expert_rows_ = kRemoteDecay * expert_rows_ + rows;
+}
+
+void EngineImpl::publish_placement() {
+  const std::lock_guard lock(mutex_);
+  published_rollout_ = rollout_;
+  status_.placement_epoch = rollout_.table().epoch();
+  if (ready_.empty()) return;
+  expert_slot_bytes_ = ready_.front().expert_slot_bytes;
+  expert_slots_ = ready_.front().expert_slots;
 }
 
 void EngineImpl::observe_plan(const ScheduledStep& step, Time now) {

@@ -6,6 +6,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,6 +18,7 @@
 
 #include "coordinator/engine/create_engine.h"
 #include "coordinator/engine/journal.h"
+#include "coordinator/engine/placement_rollout.h"
 #include "coordinator/engine/scheduler.h"
 #include "coordinator/engine/worker_group.h"
 
@@ -24,7 +26,7 @@ namespace conclave::coordinator {
 
 class EngineImpl : public Engine {
  public:
-  EngineImpl(EngineOptions options, int64_t placement_epoch,
+  EngineImpl(EngineOptions options, placement::PlacementTable table,
              std::unique_ptr<GroupTransport> transport);
   ~EngineImpl() override;
   void start();
@@ -32,9 +34,20 @@ class EngineImpl : public Engine {
   absl::StatusOr<SequenceId> submit(GenerationRequest request,
                                     std::shared_ptr<GenerationListener> listener) override;
   void cancel(SequenceId id) override;
+  void end_requests(absl::Status why) override;
   EngineStatus status() const override;
+  PlacementStatus placement() const override;
+  absl::Status apply_placement(const placement::PlacementTable& target) override;
   void drain() override;
   bool drained() const override;
+  void cordon(std::string reason) override;
+  void uncordon() override;
+  absl::StatusOr<std::vector<RequestStatus>> requests(
+      std::chrono::milliseconds patience) const override;
+  void start_trace(int32_t steps) override;
+  void stop_trace() override;
+  TraceStatus trace() const override;
+  void set_rank_log_level(LogLevel level) override;
 
  private:
   using Time = SteadyClock::time_point;
@@ -50,9 +63,13 @@ class EngineImpl : public Engine {
     Time queued;
     Time last_token;
   };
+  using RequestsQuery = std::shared_ptr<std::promise<std::vector<RequestStatus>>>;
   struct Mail {
     std::vector<Submission> submissions;
     std::vector<SequenceId> cancellations;
+    std::vector<RequestsQuery> queries;
+    std::optional<absl::Status> end_requests;
+    std::optional<placement::PlacementTable> placement;
     bool stop = false;
   };
 
@@ -68,36 +85,66 @@ class EngineImpl : public Engine {
   void handle_failure(const GroupFailed& failed, Time now);
   void admit(JournalEntry* entry);
   void pump(Time now);
+  void send(protocol::StepPlan plan, Time now);
+  void finish_step_of_rollout(const GroupResult& result);
+  void publish_placement();
+  bool choose_coherent(const GroupReady& ready) const;
+  void count_remote_rows(const std::vector<protocol::RankTiming>& ranks);
   void observe_plan(const ScheduledStep& step, Time now);
   void deliver(SequenceEvent event, Time now);
   void end(SequenceId id, GenerationEnd end, Time now);
   void end_all(const absl::Status& why, bool keep_replayable);
   size_t queued() const;  // mutex_ held
+  std::vector<RequestStatus> request_statuses(Time now);
+  static void log_end(const JournalEntry& entry, const GenerationEnd& end);
+  void begin_replacement(const placement::PlacementTable& target, Time now);
+  void end_replacement(const char* result, Time now);
+  void mark_plan(protocol::StepPlan* plan);
+  void keep_trace(const GroupResult& result, Time now);
   void publish(Time now, bool force);
   void ring();
 
   const EngineOptions options_;
-  const int64_t placement_epoch_;
   EngineObserver no_observer_;
   EngineObserver* const observer_;
 
   mutable std::mutex mutex_;  // guards what follows
-  std::condition_variable bell_;
-  bool rung_ = false;
-  Mail mail_;
+  mutable std::condition_variable bell_;
+  mutable bool rung_ = false;
+  mutable Mail mail_;
   size_t in_transit_ = 0;  // submissions taken from mail_, not yet in status_.waiting
   bool draining_ = false;
+  bool cordoned_ = false;
+  std::string cordon_reason_;
+  TraceStatus trace_;
+  int32_t trace_left_ = 0;  // steps still to be planned with a trace
+  Time trace_began_;
+  int8_t rank_log_level_ = -1;
   SequenceId next_id_ = 1;
   int64_t open_ = 0;  // accepted and not ended
   EngineStatus status_;
+  PlacementRollout published_rollout_;  // a copy, to answer from
+  uint64_t expert_slot_bytes_ = 0;
+  int32_t expert_slots_ = 0;
+  double last_pause_seconds_ = 0;
+  double remote_rows_ = 0, expert_rows_ = 0;  // aged
 
   // Of the engine's thread. The group rings the bell until it is gone, so it goes first.
   WorkerGroup group_;
   bool group_gone_ = false;  // failed for good
+  struct Replacement {
+    Time began;
+    int64_t moved_experts = 0;
+    double pause_seconds = 0;
+  };
+  std::optional<Replacement> replacement_;  // under way
   Journal journal_;
   std::map<SequenceId, Client> clients_;
   std::unique_ptr<Scheduler> scheduler_;  // while the group is ready
   std::string fingerprint_;               // of the last ready group: model and kernel set
+  PlacementRollout rollout_;
+  bool control_step_ = false;  // the step in flight has no rows of the scheduler's
+  Time routing_reported_at_;
   int64_t next_step_ = 1;
   Time idle_since_;
   Time published_at_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "coordinator/engine/engine.h"
 #include "protocol/step_plan.h"
@@ -38,9 +39,23 @@ class EngineObserver {
   // After every step; ranks as the workers reported them, seconds from sending the plan to its
   // result.
   virtual void step_finished(double seconds, std::span<const protocol::RankTiming> ranks) {}
+  // What routers chose since the last report, if ranks are told to report it.
+  virtual void routing_reported(std::span<const protocol::RoutingCounts> ranks) {}
+  // A new placement is in force; pause: the longest that any rank took to switch.
+  virtual void placement_switched(int64_t epoch, double pause_seconds) {}
   // Gauges; after every step and when the engine goes idle.
   virtual void load(int32_t running, int32_t waiting, int32_t kv_blocks_used, int32_t kv_blocks) {}
   virtual void group_state(GroupState state) {}
+
+  // A change of the placement table ended, after one epoch or several. result: "applied" or "failed".
+  struct Replacement {
+    std::string_view result;
+    double seconds = 0;        // since it began
+    double pause_seconds = 0;  // of all its switches
+    int64_t moved_experts = 0;
+    int64_t moved_bytes = 0;
+  };
+  virtual void placement_replaced(const Replacement& replacement) {}
 };
 
 }  // namespace conclave::coordinator

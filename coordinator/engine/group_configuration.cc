@@ -24,6 +24,13 @@ const protocol::Join* first_without(std::span<const protocol::Join> joins, const
 
 absl::StatusOr<std::string> agree_kernel_set(std::span<const protocol::Join> joins,
                                              const std::string& override) {
+  for (const protocol::Join& join : joins) {
+    if (!join.kernel_sets.empty()) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("rank ", join.rank, " on host ", join.host,
+                     " can run nothing of what it was asked for (its log says why): use --device cpu,"
+                     " or give each rank a GPU"));
+  }
   if (!override.empty()) {
     const protocol::Join* without = first_without(joins, override);
     if (without == nullptr) return override;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,9 @@ namespace conclave::coordinator {
 namespace {
 
 constexpr int32_t kMaxForcedPreemptions = 3;
+// Float32 logits that one step may report: 64 MiB, a quarter of what a control channel queues.
+constexpr int64_t kMostLogits = int64_t{16} << 20;
+constexpr int64_t kRowsPerDeadline = 256;
 
 uint64_t next_random(uint64_t* state) {  // SplitMix64
   uint64_t value = (*state += 0x9e3779b97f4a7c15u);
@@ -22,6 +26,10 @@ uint64_t next_random(uint64_t* state) {  // SplitMix64
 
 Scheduler::Scheduler(SchedulerOptions options) : options_(std::move(options)) {
   max_model_len_ = options_.max_model_len;
+  if (options_.coherent) {
+    const int32_t least = *std::min_element(options_.kv_blocks.begin(), options_.kv_blocks.end());
+    std::fill(options_.kv_blocks.begin(), options_.kv_blocks.end(), least);
+  }
   for (const int32_t blocks : options_.kv_blocks) {
     ranks_.emplace_back(blocks, options_.prefix_cache);
     max_model_len_ = std::min(max_model_len_, blocks * kBlockTokens);
@@ -29,6 +37,7 @@ Scheduler::Scheduler(SchedulerOptions options) : options_(std::move(options)) {
   options_.max_rank_step_tokens = std::min(options_.max_rank_step_tokens, options_.max_step_tokens);
   // A running sequence gets at least one row in each step, so nothing that runs can starve.
   options_.max_running = std::min(options_.max_running, options_.max_step_tokens);
+  options_.match_homes = options_.match_homes && !options_.coherent && ranks_.size() > 1;
   random_state_ = options_.force_preempt_seed.value_or(0);
 }
 
@@ -60,18 +69,21 @@ bool Scheduler::cancel(SequenceId id) {
 }
 
 void Scheduler::remove(Sequence& sequence) {
-  if (running_.erase(sequence.order()) > 0) {
-    --home(sequence).running;
-    release_blocks(sequence);
-  } else {
-    waiting_.erase(sequence.order());
-  }
+  if (!leave_running(sequence)) waiting_.erase(sequence.order());
   sequences_.erase(sequence.id());
+}
+
+bool Scheduler::leave_running(Sequence& sequence) {
+  if (running_.erase(sequence.order()) == 0) return false;
+  running_plan_bytes_ -= sequence.max_plan_bytes();
+  --home(sequence).running;
+  release_blocks(sequence);
+  return true;
 }
 
 void Scheduler::release_blocks(Sequence& sequence) {
   announce(sequence, false);
-  BlockLedger& ledger = home(sequence).ledger;
+  BlockLedger& ledger = memory(sequence).ledger;
   for (auto block = sequence.blocks.rbegin(); block != sequence.blocks.rend(); ++block)
     ledger.release(*block);
   sequence.blocks.clear();
@@ -81,20 +93,37 @@ std::optional<ScheduledStep> Scheduler::plan(int64_t step) {
   if (step_in_flight_ || !has_work()) return std::nullopt;
   ScheduledStep scheduled;
   scheduled.plan.step = step;
-  scheduled.plan.placement_epoch = options_.placement_epoch;
-  scheduled.plan.deadline_ms = options_.step_deadline_ms;
+  scheduled.plan.shared_kv = options_.coherent;
   budget_ = options_.max_step_tokens;
+  logit_rows_ = options_.vocab > 0
+                    ? static_cast<int32_t>(std::max<int64_t>(1, kMostLogits / options_.vocab))
+                    : budget_;
   for (Rank& rank : ranks_) rank.budget = options_.max_rank_step_tokens;
   flights_.clear();
   if (options_.force_preempt_seed) force_preemption(&scheduled);
+  match_homes(&scheduled);
   plan_decodes(&scheduled);
   plan_prefills(&scheduled);
   // What was preempted a moment ago must not take back the room that it made.
   if (scheduled.preemptions == 0 || running_.empty()) plan_admissions(&scheduled);
   if (flights_.empty()) return std::nullopt;
+  scheduled.plan.deadline_ms = deadline_of(options_.max_step_tokens - budget_);
   step_ = step;
   step_in_flight_ = true;
   return scheduled;
+}
+
+// A chunk of a thousand rows takes longer than a decode, on any machine.
+int32_t Scheduler::deadline_of(int64_t rows) const {
+  const int64_t times = (std::max<int64_t>(rows, 1) + kRowsPerDeadline - 1) / kRowsPerDeadline;
+  return static_cast<int32_t>(
+      std::min<int64_t>(options_.step_deadline_ms * times, std::numeric_limits<int32_t>::max()));
+}
+
+int32_t Scheduler::room_for(const Sequence& sequence) const {
+  const int32_t rows =
+      std::min(budget_, ranks_[static_cast<size_t>(sequence.home)].budget);
+  return sequence.wants_logits() ? std::min(rows, logit_rows_) : rows;
 }
 
 void Scheduler::plan_decodes(ScheduledStep* step) {
@@ -109,7 +138,7 @@ void Scheduler::plan_decodes(ScheduledStep* step) {
 void Scheduler::plan_prefills(ScheduledStep* step) {
   for (const auto& [order, sequence] : running_) {
     if (sequence->in_step) continue;
-    const int32_t rows = std::min(budget_, home(*sequence).budget);
+    const int32_t rows = room_for(*sequence);
     if (rows > 0) add_chunk(*sequence, sequence->clip_rows(rows), step);
   }
 }
@@ -118,29 +147,37 @@ void Scheduler::plan_admissions(ScheduledStep* step) {
   for (auto it = waiting_.begin();
        it != waiting_.end() && budget_ > 0 && running() < options_.max_running;) {
     Sequence& sequence = *it->second;
+    if (!running_.empty() &&
+        running_plan_bytes_ + sequence.max_plan_bytes() > options_.max_plan_bytes) {
+      return;
+    }
     const std::optional<Placing> placing = place(sequence);
     if (!placing)
       return;  // in order: those behind may not take the room that the first one waits for
     ++it;
     if (placing->wait_for_prefix) continue;
+    if (sequence.wants_logits() && logit_rows_ <= 0) return;
     start_running(sequence, *placing, step);
-    add_chunk(sequence, sequence.clip_rows(std::min(budget_, home(sequence).budget)), step);
+    add_chunk(sequence, sequence.clip_rows(room_for(sequence)), step);
   }
 }
 
 void Scheduler::add_chunk(Sequence& sequence, int32_t rows, ScheduledStep* step) {
   protocol::SequenceChunk chunk = sequence.make_chunk(rows);
   const bool report = chunk.want_logits || chunk.want_routing || chunk.prompt_top_logprobs >= 0;
+  chunk.coherent = options_.coherent && rows == 1 && !report;
+  chunk.want_rank_hits = options_.match_homes && sequence.entry()->emitted.empty();
   flights_.push_back({&sequence, rows, chunk.sample, report});
   if (rows > 1 || sequence.entry()->emitted.empty()) step->prompt_rows += rows;
   step->plan.chunks.push_back(std::move(chunk));
   sequence.in_step = true;
   budget_ -= rows;
+  if (sequence.wants_logits()) logit_rows_ -= rows;
   home(sequence).budget -= rows;
 }
 
 bool Scheduler::reserve_next_row(Sequence& sequence, ScheduledStep* step) {
-  Rank& rank = home(sequence);
+  Rank& rank = memory(sequence);
   while (static_cast<int32_t>(sequence.blocks.size()) < blocks_for(sequence.length())) {
     if (const auto block = rank.ledger.allocate()) {
       sequence.blocks.push_back(*block);
@@ -149,7 +186,7 @@ bool Scheduler::reserve_next_row(Sequence& sequence, ScheduledStep* step) {
     // The last in order on this rank makes room: rows are planned in order, so it is not in this
     // step yet.
     const auto victim = std::find_if(running_.rbegin(), running_.rend(), [&](const auto& entry) {
-      return entry.second->home == sequence.home;
+      return options_.coherent || entry.second->home == sequence.home;
     });
     const bool itself = victim->second == &sequence;
     preempt(*victim->second, step);
@@ -168,18 +205,20 @@ std::optional<Scheduler::Placing> Scheduler::place(const Sequence& sequence) con
   for (int32_t r = 0; r < ranks(); ++r) {
     const Rank& rank = ranks_[static_cast<size_t>(r)];
     if (rank.budget <= 0 || rank.running >= options_.max_rank_step_tokens) continue;
-    Placing placing{r, false, rank.ledger.match(sequence.tokens(), max_cached)};
+    const Rank& memory = options_.coherent ? ranks_.front() : rank;
+    Placing placing{r, false, memory.ledger.match(sequence.tokens(), max_cached)};
     const auto cached = static_cast<int32_t>(placing.cached.size());
     const auto shared = static_cast<int32_t>(std::count_if(
         placing.cached.begin(), placing.cached.end(),
-        [&rank](const CachedBlock& block) { return rank.ledger.references(block.block) > 0; }));
+        [&](const CachedBlock& block) { return memory.ledger.references(block.block) > 0; }));
     // One block to spare, so that the newcomer does not preempt at the next token of its
     // neighbours.
-    if (rank.ledger.available() < blocks - shared + (rank.running > 0 ? 1 : 0)) continue;
+    const int32_t neighbours = options_.coherent ? running() : rank.running;
+    if (memory.ledger.available() < blocks - shared + (neighbours > 0 ? 1 : 0)) continue;
     placing.wait_for_prefix =
         cached < max_cached &&
-        rank.arriving.contains(sequence.block_hashes()[static_cast<size_t>(cached)]);
-    const std::pair<int32_t, int32_t> load{rank.ledger.used() + blocks - cached, rank.running};
+        memory.arriving.contains(sequence.block_hashes()[static_cast<size_t>(cached)]);
+    const std::pair<int32_t, int32_t> load{memory.ledger.used() + blocks - cached, rank.running};
     if (!best || load < best_load) {
       best = std::move(placing);
       best_load = load;
@@ -191,9 +230,10 @@ std::optional<Scheduler::Placing> Scheduler::place(const Sequence& sequence) con
 void Scheduler::start_running(Sequence& sequence, const Placing& placing, ScheduledStep* step) {
   waiting_.erase(sequence.order());
   running_.emplace(sequence.order(), &sequence);
+  running_plan_bytes_ += sequence.max_plan_bytes();
   sequence.home = placing.rank;
-  Rank& rank = home(sequence);
-  ++rank.running;
+  ++home(sequence).running;
+  Rank& rank = memory(sequence);
   for (const CachedBlock& cached : placing.cached) {
     rank.ledger.acquire(cached.block);
     sequence.blocks.push_back(cached.block);
@@ -213,9 +253,7 @@ void Scheduler::start_running(Sequence& sequence, const Placing& placing, Schedu
 }
 
 void Scheduler::preempt(Sequence& sequence, ScheduledStep* step) {
-  running_.erase(sequence.order());
-  --home(sequence).running;
-  release_blocks(sequence);
+  leave_running(sequence);
   sequence.restart();
   waiting_.emplace(sequence.order(), &sequence);
   ++step->preemptions;
@@ -234,7 +272,7 @@ void Scheduler::force_preemption(ScheduledStep* step) {
 void Scheduler::announce(Sequence& sequence, bool arriving) {
   if (!uses_cache(sequence) || sequence.announced == arriving) return;
   sequence.announced = arriving;
-  auto& hashes = home(sequence).arriving;
+  auto& hashes = memory(sequence).arriving;
   if (arriving) {
     for (const uint64_t hash : sequence.block_hashes()) ++hashes[hash];
     return;

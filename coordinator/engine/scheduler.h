@@ -34,8 +34,16 @@ struct SchedulerOptions {
   int32_t max_step_tokens = 2048;  // all ranks
   int32_t max_rank_step_tokens = 2048;
   bool prefix_cache = true;
-  int32_t step_deadline_ms = 10000;
-  int64_t placement_epoch = 0;
+  // Context-coherent: every rank holds every sequence's K/V under the same block ids, and decoded tokens
+  // follow their experts. Blocks then count once for each rank.
+  bool coherent = false;
+  // Move a sequence, once its prompt is computed, to the rank where its rows found most experts.
+  bool match_homes = false;
+  int32_t step_deadline_ms = 10000;  // of a step of up to kRowsPerDeadline rows; larger ones get more
+  int32_t vocab = 0;  // 0: unknown; bounds the rows whose logits one step reports
+  // Sequences run together while their plans cannot grow beyond this, whatever they ask for: a plan must fit
+  // the control channel's queue (256 MiB).
+  int64_t max_plan_bytes = int64_t{128} << 20;
   std::optional<uint64_t> force_preempt_seed;  // tests: preempt at random, a few times per sequence
 };
 
@@ -68,6 +76,12 @@ class Scheduler {
   // with the step it is in.
   bool cancel(SequenceId id);
 
+  // Null if it is not open here.
+  const Sequence* find(SequenceId id) const {
+    const auto it = sequences_.find(id);
+    return it == sequences_.end() ? nullptr : it->second.get();
+  }
+
   bool step_in_flight() const { return step_in_flight_; }
   bool has_work() const { return !running_.empty() || !waiting_.empty(); }
   // The next step; nothing while one is in flight or when there is no work.
@@ -81,7 +95,9 @@ class Scheduler {
   // Prompt and output tokens of one sequence: the option, or less where K/V memory is smaller.
   int32_t max_model_len() const { return max_model_len_; }
   int32_t ranks() const { return static_cast<int32_t>(ranks_.size()); }
-  const BlockLedger& ledger(int32_t rank) const { return ranks_[static_cast<size_t>(rank)].ledger; }
+  const BlockLedger& ledger(int32_t rank) const {
+    return ranks_[options_.coherent ? 0 : static_cast<size_t>(rank)].ledger;
+  }
 
  private:
   using Order = std::map<SequenceOrder, Sequence*>;
@@ -104,6 +120,11 @@ class Scheduler {
     std::vector<CachedBlock> cached;
   };
 
+  int32_t room_for(const Sequence& sequence) const;
+  int32_t deadline_of(int64_t rows) const;
+  void match_homes(ScheduledStep* step);
+  void move_home(Sequence& sequence, int32_t rank, ScheduledStep* step);
+  void note_rank_hits(Sequence& sequence, const protocol::SequenceResult* result);
   void plan_decodes(ScheduledStep* step);
   void plan_prefills(ScheduledStep* step);
   void plan_admissions(ScheduledStep* step);
@@ -112,6 +133,7 @@ class Scheduler {
   std::optional<Placing> place(const Sequence& sequence) const;
   void start_running(Sequence& sequence, const Placing& placing, ScheduledStep* step);
   void preempt(Sequence& sequence, ScheduledStep* step);
+  bool leave_running(Sequence& sequence);
   void force_preemption(ScheduledStep* step);
   void announce(Sequence& sequence, bool arriving);
   void release_blocks(Sequence& sequence);
@@ -119,6 +141,10 @@ class Scheduler {
   void remove(Sequence& sequence);
   bool uses_cache(const Sequence& sequence) const {
     return options_.prefix_cache && !sequence.reports_prompt();
+  }
+  // Whose ledger counts the sequence's blocks.
+  Rank& memory(const Sequence& sequence) {
+    return options_.coherent ? ranks_.front() : home(sequence);
   }
   Rank& home(const Sequence& sequence) { return ranks_[static_cast<size_t>(sequence.home)]; }
   absl::Status apply_one(const Flight& flight, protocol::SequenceResult* result,
@@ -137,6 +163,8 @@ class Scheduler {
   Order running_;
   Order waiting_;
   int32_t budget_ = 0;  // rows left in the step being planned
+  int32_t logit_rows_ = 0;  // of them, rows whose logits may be reported
+  int64_t running_plan_bytes_ = 0;  // sum of max_plan_bytes() over running_
   bool step_in_flight_ = false;
   int64_t step_ = -1;
   std::vector<Flight> flights_;

@@ -50,6 +50,7 @@ absl::Status Scheduler::apply_one(const Flight& flight, protocol::SequenceResult
     remove(sequence);
     return absl::OkStatus();
   }
+  note_rank_hits(sequence, result);
   if (flight.report) RETURN_IF_ERROR(report_prompt(flight, result, events));
   if (flight.sample) {
     apply_token(sequence, result, events);
@@ -63,7 +64,7 @@ void Scheduler::publish_blocks(Sequence& sequence) {
   if (!uses_cache(sequence)) return;
   while ((sequence.published + 1) * kBlockTokens <= sequence.computed) {
     const auto index = static_cast<size_t>(sequence.published);
-    const CachedBlock cached = home(sequence).ledger.publish(
+    const CachedBlock cached = memory(sequence).ledger.publish(
         sequence.blocks[index], sequence.last_node,
         sequence.tokens().subspan(index * kBlockTokens, kBlockTokens));
     sequence.blocks[index] = cached.block;

@@ -16,6 +16,7 @@ Sequence::Sequence(JournalEntry* entry, std::span<const int32_t> eos_ids)
     : id_(entry->id), order_(entry->request.priority, entry->id), entry_(entry), eos_ids_(eos_ids) {
   const GenerationRequest& request = entry->request;
   const protocol::Sampling& sampling = request.sampling;
+  wants_logits_ = request.want_logits;
   reports_prompt_ = request.prompt_top_logprobs >= 0 || request.want_logits || request.want_routing;
   has_penalties_ = sampling.repetition_penalty != 1 || sampling.presence_penalty != 0 ||
                    sampling.frequency_penalty != 0;
@@ -24,6 +25,17 @@ Sequence::Sequence(JournalEntry* entry, std::span<const int32_t> eos_ids)
     for (const int32_t token : request.prompt) count(token, /*in_prompt=*/true);
     for (const int32_t token : entry->emitted) count(token, /*in_prompt=*/false);
   }
+  max_plan_bytes_ = bound_plan_bytes();
+}
+
+int64_t Sequence::bound_plan_bytes() const {
+  constexpr int64_t kFixed = 256, kCount = 9, kBias = 8, kToken = 4;
+  const GenerationRequest& request = entry_->request;
+  const auto longest = static_cast<int64_t>(request.prompt.size()) + request.max_tokens;
+  const int64_t biases = static_cast<int64_t>(request.sampling.bias.size() +
+                                              request.stop_token_ids.size() + eos_ids_.size());
+  // Tokens, their targets and block ids of one chunk; counts of distinct tokens.
+  return kFixed + biases * kBias + longest * (3 * kToken + (has_penalties_ ? kCount : 0));
 }
 
 void Sequence::restart() {
@@ -34,6 +46,7 @@ void Sequence::restart() {
   blocks.clear();
   published = 0;
   last_node = 0;
+  rank_hits.clear();
 }
 
 int32_t Sequence::clip_rows(int32_t rows) const {

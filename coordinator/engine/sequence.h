@@ -36,6 +36,7 @@ class Sequence {
   int32_t length() const { return static_cast<int32_t>(tokens_.size()); }
   int32_t remaining() const { return length() - computed; }  // >= 1 unless max_tokens is 0
   bool decoding() const { return remaining() == 1; }
+  bool wants_logits() const { return wants_logits_; }
   // Wants something reported of each prompt row: all rows must be computed, once.
   bool reports_prompt() const { return reports_prompt_; }
   const std::vector<uint64_t>& block_hashes() const { return block_hashes_; }
@@ -43,6 +44,8 @@ class Sequence {
   // Rows of the next chunk when the budget allows `rows`: a chunk is either reported whole or not
   // at all.
   int32_t clip_rows(int32_t rows) const;
+  // At most so many bytes of a step plan are this sequence's, in any step of its life. Constant.
+  int64_t max_plan_bytes() const { return max_plan_bytes_; }
   // The next `rows` rows; marks nothing.
   protocol::SequenceChunk make_chunk(int32_t rows) const;
 
@@ -62,6 +65,7 @@ class Sequence {
   std::vector<int32_t> blocks;
   int32_t published = 0;     // leading blocks in the prefix cache
   PrefixNode last_node = 0;  // node of blocks[published - 1]
+  std::vector<int64_t> rank_hits;  // [ranks] of its prompt so far; empty: not asked, or decided
   bool in_step = false;
   bool announced = false;  // its hashes are in the set of prefixes being computed
   int32_t forced_preemptions = 0;
@@ -70,13 +74,16 @@ class Sequence {
   bool is_stop(int32_t token) const;
   protocol::Sampling make_sampling() const;
   void count(int32_t token, bool in_prompt);
+  int64_t bound_plan_bytes() const;
 
   SequenceId id_;
   SequenceOrder order_;
   JournalEntry* entry_;
   std::span<const int32_t> eos_ids_;
   bool reports_prompt_;
+  bool wants_logits_;
   bool has_penalties_;
+  int64_t max_plan_bytes_ = 0;
   std::vector<int32_t> tokens_;
   std::vector<uint64_t> block_hashes_;
   std::vector<protocol::TokenCount> counts_;

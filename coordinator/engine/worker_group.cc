@@ -20,6 +20,7 @@ constexpr milliseconds kStopTimeout{
     10000};  // after the grace, for processes that do not want to end
 // A little more than a heartbeat period.
 constexpr milliseconds kWitnessWait{protocol::kHealthPeriodMs + 50};
+constexpr double kLoadingPatience = 4;           // times heartbeat_timeout
 constexpr milliseconds kStableAfter{30000};  // ready for so long: the next restart is quick again
 
 double seconds_between(Time from, Time to) {
@@ -28,24 +29,6 @@ double seconds_between(Time from, Time to) {
 double seconds(milliseconds duration) { return std::chrono::duration<double>(duration).count(); }
 
 }  // namespace
-
-const char* group_state_name(GroupState state) {
-  switch (state) {
-    case GroupState::kStarting:
-      return "starting";
-    case GroupState::kLoading:
-      return "loading";
-    case GroupState::kReady:
-      return "ready";
-    case GroupState::kFailed:
-      return "failed";
-    case GroupState::kDraining:
-      return "draining";
-    case GroupState::kStopped:
-      return "stopped";
-  }
-  return "unknown";
-}
 
 WorkerGroup::WorkerGroup(GroupOptions options, std::unique_ptr<GroupTransport> transport,
                          std::function<void()> ring)
@@ -152,7 +135,9 @@ void WorkerGroup::handle_join(uint64_t id, const comm::Frame& frame, Time now) {
     last_refusal_ = absl::StrCat("a worker at ", connection.peer->remote_address(),
                                  " was refused: ", std::string(status.message()));
     log_warning(last_refusal_);
-    (void)connection.peer->send(static_cast<uint16_t>(protocol::MessageType::kShutdown), {});
+    const auto* reason = reinterpret_cast<const std::byte*>(status.message().data());
+    (void)connection.peer->send(static_cast<uint16_t>(protocol::MessageType::kShutdown),
+                                {reason, reason + status.message().size()});
     return close_connection(id);
   }
   const protocol::Join& join = rank_at(connection.rank).join;
@@ -189,6 +174,7 @@ void WorkerGroup::configure(Time now) {
   if (!configures.ok()) return fail(std::string(configures.status().message()), now);
   kernel_set_ = configures->front().kernel_set;
   state_ = GroupState::kLoading;
+  for (Rank& rank : ranks_) rank.load_at = now;
   state_since_ = now;
   for (int32_t rank = 0; rank < options_.ranks; ++rank) {
     const auto& message = (*configures)[static_cast<size_t>(rank)];
@@ -313,8 +299,16 @@ void WorkerGroup::check_silence(Time now) {
   for (int32_t r = 0; r < options_.ranks; ++r) {
     const Rank& rank = rank_at(r);
     const double silent = seconds_between(rank.heard, now);
-    if (state_ == GroupState::kLoading && !rank.ready && silent > seconds(options_.load_timeout)) {
-      return fail(absl::StrFormat("%s has said nothing for %.1f s while loading the model",
+    const double unmoved = seconds_between(rank.load_at, now);
+    if (state_ == GroupState::kLoading && !rank.ready && unmoved > seconds(options_.load_timeout)) {
+      return fail(absl::StrFormat("%s has got no further with loading the model for %.1f s",
+                                  describe(r), unmoved),
+                  now);
+    }
+    // Loading fills the machine's cores and disks, so heartbeats may be late then.
+    if (state_ == GroupState::kLoading && rank.health &&
+        silent > kLoadingPatience * seconds(options_.heartbeat_timeout)) {
+      return fail(absl::StrFormat("%s has sent no heartbeat for %.1f s while loading the model",
                                   describe(r), silent),
                   now);
     }

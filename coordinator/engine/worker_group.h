@@ -33,7 +33,7 @@ struct GroupOptions {
   std::chrono::milliseconds step_margin{1000};  // beyond StepPlan::deadline_ms
   std::chrono::milliseconds heartbeat_timeout{1500};
   std::chrono::milliseconds join_timeout{60000};
-  std::chrono::milliseconds load_timeout{1800000};
+  std::chrono::milliseconds load_timeout{300000};
   std::chrono::milliseconds shutdown_grace{2000};
   bool restart = true;
   std::chrono::milliseconds backoff{200};
@@ -48,11 +48,15 @@ struct GroupResult {
   protocol::StepResult result;
   double seconds = 0;  // since the plan was sent
 };
+struct GroupPrepared {  // of a placement update
+  int32_t rank = 0;
+  protocol::Prepared answer;
+};
 struct GroupFailed {
   absl::Status why;    // UNAVAILABLE; one sentence
   bool final = false;  // there will be no restart
 };
-using GroupEvent = std::variant<GroupReady, GroupResult, GroupFailed>;
+using GroupEvent = std::variant<GroupReady, GroupResult, GroupPrepared, GroupFailed>;
 
 // A state machine: belongs to one thread, which calls poll() when rung and at next_wake() at the
 // latest.
@@ -77,6 +81,10 @@ class WorkerGroup {
   void send_sleep(int64_t step, Time now);
   bool asleep() const { return asleep_; }
   bool step_in_flight() const { return in_flight_.has_value(); }
+  // What the ranks of the next start are told.
+  void set_placement(std::string table_json) {
+    options_.configure.placement_json = std::move(table_json);
+  }
   // The scheduler or the engine found the group's answers unusable.
   void fail(const std::string& sentence, Time now);
   // Tells the ranks to end; state() becomes kStopped in some later poll(), within a bounded time.
@@ -104,6 +112,7 @@ class WorkerGroup {
     std::optional<protocol::Health> health;
     Time heard;      // last frame of any kind
     Time health_at;  // last Health
+    Time load_at;    // last LoadProgress, or Configure
   };
   struct InFlight {
     int64_t step = 0;

@@ -26,6 +26,7 @@ void WorkerGroup::handle_rank_frame(int32_t rank, const comm::Frame& frame, Time
       auto progress = protocol::decode_load_progress(frame.payload);
       malformed = progress.status();
       if (progress.ok()) record.load = *progress;
+      record.load_at = now;
       break;
     }
     case protocol::MessageType::kReady:
@@ -36,6 +37,12 @@ void WorkerGroup::handle_rank_frame(int32_t rank, const comm::Frame& frame, Time
       if (!health.ok()) break;
       record.health = *std::move(health);
       record.health_at = now;
+      break;
+    }
+    case protocol::MessageType::kPrepared: {
+      auto prepared = protocol::decode_prepared(frame.payload);
+      malformed = prepared.status();
+      if (prepared.ok()) events_.push_back(GroupPrepared{rank, *std::move(prepared)});
       break;
     }
     case protocol::MessageType::kResult:
@@ -61,9 +68,13 @@ void WorkerGroup::handle_rank_frame(int32_t rank, const comm::Frame& frame, Time
 
 void WorkerGroup::handle_ready(int32_t rank, const comm::Frame& frame, Time now) {
   auto ready = protocol::decode_ready(frame.payload);
-  if (!ready.ok() || state_ != GroupState::kLoading || ready->kv_blocks <= 0) {
+  // A ledger of more blocks would not fit the coordinator's memory.
+  constexpr int32_t kMostBlocks = 1 << 24;
+  if (!ready.ok() || state_ != GroupState::kLoading || ready->kv_blocks <= 0 ||
+      ready->kv_blocks > kMostBlocks) {
     return fail(absl::StrCat(describe(rank), " sent an impossible Ready: ",
-                             ready.ok() ? absl::StrCat(ready->kv_blocks, " K/V blocks while ",
+                             ready.ok() ? absl::StrCat(ready->kv_blocks, " K/V blocks (1 to ",
+                                                       kMostBlocks, ") while ",
                                                        group_state_name(state_))
                                         : std::string(ready.status().message())),
                 now);
@@ -130,7 +141,12 @@ std::string WorkerGroup::doing(int32_t rank, Time now) const {
     std::string text = absl::StrFormat("in step %d, %.2f s after it began", in_flight_->step,
                                        seconds_between(in_flight_->sent, now));
     const int32_t other = witness(rank, in_flight_->sent);
-    if (other < 0) return text + ", before any heartbeat named a layer";
+    if (other < 0 && !record.health) return text + ", before any heartbeat named a layer";
+    if (other < 0) {
+      return absl::StrFormat("%s; its last heartbeat, %.2f s ago, said step %d, layer %d, operation '%s'",
+                             text, seconds_between(record.health_at, now), record.health->step,
+                             record.health->layer, record.health->operation);
+    }
     const protocol::Health& health = *rank_at(other).health;
     return absl::StrFormat("%s; %s misses it in layer %d, operation '%s' begun %.2f s ago", text,
                            describe(other), health.layer, health.operation,
@@ -141,6 +157,10 @@ std::string WorkerGroup::doing(int32_t rank, Time now) const {
                            seconds_between(record.heard, now));
   }
   const protocol::Health& health = *record.health;
+  if (state_ == GroupState::kReady && !in_flight_) {
+    return absl::StrFormat("between steps, %.2f s after the last word from it",
+                           seconds_between(record.heard, now));
+  }
   return absl::StrFormat("in step %d, layer %d, operation '%s' begun %.2f s ago", health.step,
                          health.layer, health.operation, operation_age_seconds(record, now));
 }
@@ -176,7 +196,12 @@ std::vector<RankStatus> WorkerGroup::rank_status(Time now) const {
     if (rank.connection != 0) status.heartbeat_age_seconds = seconds_between(rank.heard, now);
     status.load_bytes_done = rank.load.bytes_done;
     status.load_bytes_total = rank.load.bytes_total;
-    if (rank.ready) status.kv_blocks = rank.ready->kv_blocks;
+    if (rank.ready) {
+      status.kv_blocks = rank.ready->kv_blocks;
+      status.weight_bytes = rank.ready->weight_bytes;
+      status.kv_bytes = rank.ready->kv_bytes;
+      status.load_seconds = rank.ready->load_seconds;
+    }
     result.push_back(std::move(status));
   }
   return result;

@@ -14,7 +14,7 @@
 #include <array>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/strand.hpp>
 #include <condition_variable>
 #include <functional>
@@ -50,7 +50,7 @@ struct ConnectionHost {
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Socket =
-      boost::asio::basic_stream_socket<boost::asio::ip::tcp,
+      boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol,
                                        boost::asio::strand<boost::asio::io_context::executor_type>>;
   Connection(Socket socket, std::shared_ptr<ConnectionHost> host);
   ~Connection();

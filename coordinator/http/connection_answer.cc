@@ -187,7 +187,7 @@ void Connection::on_answer_written() {
 void Connection::linger() {
   state_ = State::kLingering;
   boost::system::error_code ignored;
-  socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
+  socket_.shutdown(boost::asio::socket_base::shutdown_send, ignored);
   if (read_ended_) return disconnect();
   deadline_ns_ = steady_now_ns() + kLingerNs;
   start_read();

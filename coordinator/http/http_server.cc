@@ -1,12 +1,20 @@
 #include "coordinator/http/http_server.h"
 
+#include <netinet/in.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
+#include <cerrno>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -27,6 +35,15 @@ constexpr std::chrono::milliseconds kAcceptRetry{100};
 // longer.
 constexpr std::chrono::milliseconds kCloseWait{1000};
 
+constexpr std::string_view kUnixPrefix = "unix:";
+constexpr size_t kLongestSocketPath = 107;  // sockaddr_un
+
+uint16_t port_of(const sockaddr* address) {
+  if (address->sa_family == AF_INET6)
+    return ntohs(reinterpret_cast<const sockaddr_in6*>(address)->sin6_port);
+  return ntohs(reinterpret_cast<const sockaddr_in*>(address)->sin_port);
+}
+
 class AsioHttpServer : public HttpServer {
  public:
   AsioHttpServer(HttpServerOptions options, HttpHandler handler)
@@ -44,6 +61,7 @@ class AsioHttpServer : public HttpServer {
   ~AsioHttpServer() override { AsioHttpServer::stop(std::chrono::milliseconds(0)); }
 
   absl::Status listen();
+  absl::Status listen_on_path(const std::string& path);
   void start_threads();
   uint16_t port() const override { return port_; }
   size_t open_connections() const override {
@@ -61,12 +79,13 @@ class AsioHttpServer : public HttpServer {
 
   const std::shared_ptr<ConnectionHost> host_;
   Strand strand_;  // of acceptor and ticker
-  boost::asio::basic_socket_acceptor<tcp, Strand> acceptor_;
+  boost::asio::basic_socket_acceptor<boost::asio::generic::stream_protocol, Strand> acceptor_;
   boost::asio::basic_waitable_timer<std::chrono::steady_clock,
                                     boost::asio::wait_traits<std::chrono::steady_clock>, Strand>
       ticker_;
   std::chrono::milliseconds tick_period_{250};
   uint16_t port_ = 0;
+  std::string socket_path_;  // removed with the server; "" for TCP
   std::vector<std::thread> threads_;
 
   std::mutex stop_mutex_;
@@ -75,6 +94,9 @@ class AsioHttpServer : public HttpServer {
 
 absl::Status AsioHttpServer::listen() {
   const HttpServerOptions& options = host_->options;
+  if (options.address.starts_with(kUnixPrefix)) {
+    return listen_on_path(options.address.substr(kUnixPrefix.size()));
+  }
   const std::string where = options.address + ":" + std::to_string(options.port);
   boost::system::error_code error;
   tcp::resolver resolver(host_->io);
@@ -95,7 +117,42 @@ absl::Status AsioHttpServer::listen() {
     return absl::UnavailableError("cannot listen on " + where + ": " + error.message() +
                                   "; choose another address or port");
   }
-  port_ = acceptor_.local_endpoint(error).port();
+  const auto bound = acceptor_.local_endpoint(error);
+  port_ = port_of(bound.data());
+  return absl::OkStatus();
+}
+
+absl::Status AsioHttpServer::listen_on_path(const std::string& path) {
+  using boost::asio::local::stream_protocol;
+  if (path.empty() || path.size() > kLongestSocketPath) {
+    return absl::InvalidArgumentError("cannot listen on the Unix socket \"" + path +
+                                      "\": a path has 1 to 107 characters");
+  }
+  const stream_protocol::endpoint endpoint(path);
+  boost::system::error_code error;
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode)) {
+    // A socket that nobody listens on was left behind by a process that died.
+    stream_protocol::socket probe(host_->io);
+    probe.connect(endpoint, error);
+    if (!error) {
+      return absl::UnavailableError("cannot listen on the Unix socket " + path +
+                                    ": another process listens on it; choose another path");
+    }
+    ::unlink(path.c_str());
+  }
+  error.clear();
+  acceptor_.open(endpoint.protocol(), error);
+  if (!error) acceptor_.bind(endpoint, error);
+  // Nobody can connect between bind and listen, so the mode is in place in time.
+  if (!error && ::chmod(path.c_str(), 0600) != 0)
+    error.assign(errno, boost::system::system_category());
+  if (!error) acceptor_.listen(1024, error);
+  if (error) {
+    return absl::UnavailableError("cannot listen on the Unix socket " + path + ": " +
+                                  error.message() + "; choose another path");
+  }
+  socket_path_ = path;
   return absl::OkStatus();
 }
 
@@ -191,6 +248,7 @@ void AsioHttpServer::stop(std::chrono::milliseconds grace) {
   host_->io.restart();
   host_->io.poll();
   host_->stopped = true;
+  if (!socket_path_.empty()) ::unlink(socket_path_.c_str());
   host_->handler = nullptr;
 }
 

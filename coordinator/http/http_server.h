@@ -25,8 +25,8 @@ struct HttpExchange {
 };
 
 struct HttpServerOptions {
-  std::string address = "127.0.0.1";
-  uint16_t port = 0;  // 0: any free port
+  std::string address = "127.0.0.1";  // or "unix:PATH": a socket that only this user may open
+  uint16_t port = 0;                  // 0: any free port
   int threads = 2;
   size_t max_header_bytes = 32 << 10;  // beyond: 431
   size_t max_body_bytes = 8 << 20;     // beyond: 413
@@ -47,11 +47,11 @@ struct HttpServerOptions {
 class HttpServer {
  public:
   // Listens and starts the threads. INVALID_ARGUMENT for an address that is none, UNAVAILABLE if
-  // the port cannot be taken.
+  // the port or the socket's path cannot be taken.
   static absl::StatusOr<std::unique_ptr<HttpServer>> start(HttpServerOptions options,
                                                            HttpHandler handler);
   virtual ~HttpServer() = default;  // stops at once
-  virtual uint16_t port() const = 0;
+  virtual uint16_t port() const = 0;  // 0 for a Unix socket
   virtual size_t open_connections() const = 0;
   // Stops accepting, closes idle connections, lets answers in progress finish for `grace`, cuts the
   // rest. Blocks; never on an I/O thread. Idempotent.

@@ -47,6 +47,10 @@ void Router::handle(HttpRequest request, std::shared_ptr<HttpResponder> responde
   if (guard_) {
     if (const auto error = guard_(request)) return respond_error(*responder, *error);
   }
+  handle_unguarded(std::move(request), std::move(responder));
+}
+
+void Router::handle_unguarded(HttpRequest request, std::shared_ptr<HttpResponder> responder) const {
   std::string allow;
   for (const Route& route : routes_) {
     if (!matches(route, request.path)) continue;

@@ -7,6 +7,7 @@
 #include "coordinator/admin/metrics.h"
 #include "coordinator/http/router.h"
 #include "coordinator/openai/endpoints.h"
+#include "coordinator/openai/succession.h"
 #include "coordinator/openai/serving_context.h"
 
 namespace conclave::coordinator {
@@ -38,9 +39,19 @@ ReadyProbeOptions probe_options(const ApiServerOptions& options, const Tokenizer
 std::shared_ptr<Router> make_router(const ApiServerOptions& options,
                                     std::shared_ptr<ServingContext> context) {
   auto router = std::make_shared<Router>();
-  add_generation_endpoints(*router, context);
+  const auto worker = std::make_shared<TextWorker>();
+  add_generation_endpoints(*router, context, worker);
   add_info_endpoints(*router, context);
-  add_tokenizer_endpoints(*router, context);
+  add_tokenizer_endpoints(*router, context, worker);
+  for (const char* method : {"GET", "POST", "DELETE"})
+    router->add(method, "/admin/*",
+                [](HttpRequest, const std::string&, std::shared_ptr<HttpResponder> responder) {
+                  ApiError error =
+                      bad_request("Admin verbs are served on the admin listener alone, never here.",
+                                  std::nullopt, "admin_refused");
+                  error.status = 403;
+                  respond_error(*responder, error);
+                });
   auto probe = std::make_shared<ReadyProbe>(
       *context->engine, probe_options(options, *context->tokenizer), context->last_token_ns);
   router->add("GET", "/ready",
@@ -78,7 +89,11 @@ absl::StatusOr<GenerationDefaultsSource> parse_generation_defaults_source(const 
                                     "'; expected model or none");
 }
 
-ApiServer::ApiServer(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
+ApiServer::ApiServer(std::unique_ptr<HttpServer> server, std::shared_ptr<Succession> succession,
+                     HttpHandler unguarded)
+    : succession_(std::move(succession)),
+      server_(std::move(server)),
+      unguarded_(std::move(unguarded)) {}
 
 ApiServer::~ApiServer() = default;
 
@@ -102,14 +117,25 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::start(ApiServerOptions opt
     log_warning("the API listens beyond this machine without an API key",
                 {{"address", options.http.address}});
   }
+  auto succession = std::make_shared<Succession>();
   ASSIGN_OR_RETURN(
       auto server,
-      HttpServer::start(options.http,
-                        [router](HttpRequest request, std::shared_ptr<HttpResponder> responder) {
-                          router->handle(std::move(request), std::move(responder));
-                        }));
-  return std::unique_ptr<ApiServer>(new ApiServer(std::move(server)));
+      HttpServer::start(options.http, [router, succession](HttpRequest request,
+                                                            std::shared_ptr<HttpResponder> responder) {
+        succession->handle(std::move(request), std::move(responder), *router);
+      }));
+  return std::unique_ptr<ApiServer>(new ApiServer(
+      std::move(server), std::move(succession),
+      [router](HttpRequest request, std::shared_ptr<HttpResponder> responder) {
+        router->handle_unguarded(std::move(request), std::move(responder));
+      }));
 }
+
+void ApiServer::hand_over_to(const HttpEndpoint& successor) { succession_->begin(successor); }
+
+int64_t ApiServer::own_open() const { return succession_->own_open(); }
+
+HttpHandler ApiServer::unguarded_handler() const { return unguarded_; }
 
 uint16_t ApiServer::port() const { return server_->port(); }
 

@@ -12,8 +12,8 @@
 #include "absl/status/statusor.h"
 #include "coordinator/chat_template/chat_template.h"
 #include "coordinator/engine/engine.h"
+#include "coordinator/http/api_keys.h"
 #include "coordinator/http/http_server.h"
-#include "coordinator/openai/api_keys.h"
 #include "coordinator/openai/generation_session.h"
 #include "coordinator/openai/ready_probe.h"
 #include "coordinator/tokenizer/tokenizer.h"
@@ -22,6 +22,8 @@
 namespace conclave::coordinator {
 
 class Metrics;
+class Succession;
+struct HttpEndpoint;
 
 // Where the meaning of left-out sampling fields comes from.
 enum class GenerationDefaultsSource { kModel, kNone };
@@ -55,13 +57,24 @@ class ApiServer {
                                                           ApiServerParts parts);
   ~ApiServer();
   uint16_t port() const;
+  // Answers what the public listener does, without asking for its keys: for the admin listener,
+  // which has its own. Outlives the server; the engine must outlive it.
+  HttpHandler unguarded_handler() const;
   // Stops accepting, lets open answers finish for `grace`, cuts the rest. To lose none, drain the
   // engine first.
   void stop(std::chrono::milliseconds grace);
+  // From its return on, every new request is passed to that server, which serves the same model; requests that came
+  // before stay with the engine. Once; later calls do nothing.
+  void hand_over_to(const HttpEndpoint& successor);
+  // Requests that this server answers itself and has not finished.
+  int64_t own_open() const;
 
  private:
-  explicit ApiServer(std::unique_ptr<HttpServer> server);
+  ApiServer(std::unique_ptr<HttpServer> server, std::shared_ptr<Succession> succession,
+            HttpHandler unguarded);
+  std::shared_ptr<Succession> succession_;
   std::unique_ptr<HttpServer> server_;
+  const HttpHandler unguarded_;
 };
 
 }  // namespace conclave::coordinator

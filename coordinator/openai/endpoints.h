@@ -8,15 +8,18 @@
 
 #include "coordinator/http/router.h"
 #include "coordinator/openai/serving_context.h"
+#include "coordinator/openai/text_worker.h"
 
 namespace conclave::coordinator {
 
 // /v1/chat/completions, /v1/completions
-void add_generation_endpoints(Router& router, std::shared_ptr<ServingContext> context);
+void add_generation_endpoints(Router& router, std::shared_ptr<ServingContext> context,
+                              const std::shared_ptr<TextWorker>& worker);
 // /v1/models, /v1/models/{id}, /health, /version
 void add_info_endpoints(Router& router, std::shared_ptr<ServingContext> context);
 // /tokenize, /detokenize and the same below /v1
-void add_tokenizer_endpoints(Router& router, std::shared_ptr<ServingContext> context);
+void add_tokenizer_endpoints(Router& router, std::shared_ptr<ServingContext> context,
+                             const std::shared_ptr<TextWorker>& worker);
 
 // 415 for a body that says it is not JSON.
 std::optional<ApiError> check_content_type(const HttpRequest& request);

@@ -26,26 +26,29 @@ void generate(ServingContext& context, const HttpRequest& http,
     return respond_error(*responder, *error);
   }
   for (GenerationRequest& choice : plan.requests) choice.request_id = http.request_id;
-  std::make_shared<GenerationSession>(std::move(plan), *context.engine, context.tokenizer,
-                                      context.last_token_ns, std::move(responder))
-      ->start();
+  HttpResponder& strand = *responder;
+  auto session =
+      std::make_shared<GenerationSession>(std::move(plan), *context.engine, context.tokenizer,
+                                          context.last_token_ns, std::move(responder));
+  strand.post([session = std::move(session)] { session->start(); });
 }
 
 }  // namespace
 
-void add_generation_endpoints(Router& router, std::shared_ptr<ServingContext> context) {
-  router.add(
-      "POST", "/v1/chat/completions",
-      [context](HttpRequest request, const std::string&, std::shared_ptr<HttpResponder> responder) {
-        generate<ChatRequest>(*context, request, std::move(responder), parse_chat_request,
-                              plan_chat);
-      });
-  router.add(
-      "POST", "/v1/completions",
-      [context](HttpRequest request, const std::string&, std::shared_ptr<HttpResponder> responder) {
-        generate<CompletionRequest>(*context, request, std::move(responder),
-                                    parse_completion_request, plan_completion);
-      });
+void add_generation_endpoints(Router& router, std::shared_ptr<ServingContext> context,
+                              const std::shared_ptr<TextWorker>& worker) {
+  router.add("POST", "/v1/chat/completions",
+             off_the_loop(worker, [context](HttpRequest request, const std::string&,
+                                            std::shared_ptr<HttpResponder> responder) {
+               generate<ChatRequest>(*context, request, std::move(responder), parse_chat_request,
+                                     plan_chat);
+             }));
+  router.add("POST", "/v1/completions",
+             off_the_loop(worker, [context](HttpRequest request, const std::string&,
+                                            std::shared_ptr<HttpResponder> responder) {
+               generate<CompletionRequest>(*context, request, std::move(responder),
+                                           parse_completion_request, plan_completion);
+             }));
 }
 
 std::optional<ApiError> check_content_type(const HttpRequest& request) {

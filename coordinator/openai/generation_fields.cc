@@ -82,6 +82,14 @@ void read_stop(FieldReader& reader, std::vector<std::string>* stop) {
   }
 }
 
+void read_stop_token_ids(FieldReader& reader, std::vector<int32_t>* ids) {
+  *ids = reader.token_ids("stop_token_ids").value_or(std::vector<int32_t>());
+  if (ids->size() <= kMaxStopTokenIds) return;
+  reader.fail("stop_token_ids",
+              "'stop_token_ids' may hold at most " + std::to_string(kMaxStopTokenIds) + " tokens.",
+              "invalid_value");
+}
+
 void read_seed(FieldReader& reader, std::optional<uint64_t>* seed) {
   const Json* value = reader.find("seed");
   if (value == nullptr) return;
@@ -183,7 +191,7 @@ void read_generation_fields(FieldReader& reader, GenerationFields* fields) {
   fields->min_tokens = static_cast<int32_t>(reader.integer("min_tokens", 0, kMaxInt32).value_or(0));
   fields->ignore_eos = reader.boolean("ignore_eos").value_or(false);
   read_stop(reader, &fields->stop);
-  fields->stop_token_ids = reader.token_ids("stop_token_ids").value_or(std::vector<int32_t>());
+  read_stop_token_ids(reader, &fields->stop_token_ids);
   fields->skip_special_tokens = reader.boolean("skip_special_tokens").value_or(true);
   fields->include_stop_str_in_output = reader.boolean("include_stop_str_in_output").value_or(false);
   fields->return_tokens_as_token_ids = reader.boolean("return_tokens_as_token_ids").value_or(false);

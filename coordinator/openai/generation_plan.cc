@@ -114,7 +114,7 @@ std::optional<ApiError> completion_prompt_ids(const ServingContext& context,
   // An empty text is a prompt for models that have a token to begin with.
   const auto bos = context.tokenizer->token_id(context.tokenizer->bos_token());
   if (ids->empty() && bos.has_value()) ids->push_back(*bos);
-  return std::nullopt;
+  return check_text_ids(context, *ids, param);
 }
 
 }  // namespace
@@ -124,8 +124,10 @@ std::optional<ApiError> plan_chat(const ServingContext& context, ChatRequest req
   if (auto error = check_fields(context, request.fields)) return error;
   SizedPrompt prompt;
   if (auto error = encode_chat(context, request.prompt, &prompt.ids)) return error;
-  if (auto error = size_prompt(request.fields, engine.max_model_len, engine.max_model_len,
-                               "messages", &prompt)) {
+  if (auto error = check_text_ids(context, prompt.ids, "messages")) return error;
+  const int32_t fallback = context.defaults.max_new_tokens.value_or(engine.max_model_len);
+  if (auto error =
+          size_prompt(request.fields, engine.max_model_len, fallback, "messages", &prompt)) {
     return error;
   }
   const GenerationRequest base = request_template(context, request.fields);
@@ -138,10 +140,11 @@ std::optional<ApiError> plan_completion(const ServingContext& context, Completio
                                         const EngineStatus& engine, SessionPlan* plan) {
   if (auto error = check_fields(context, request.fields)) return error;
   std::vector<SizedPrompt> prompts(request.prompts.size());
+  const int32_t fallback = context.defaults.max_new_tokens.value_or(kDefaultCompletionTokens);
   for (size_t i = 0; i < prompts.size(); ++i) {
     if (auto error = completion_prompt_ids(context, request, i, &prompts[i].ids)) return error;
-    if (auto error = size_prompt(request.fields, engine.max_model_len, kDefaultCompletionTokens,
-                                 "prompt", &prompts[i])) {
+    if (auto error = size_prompt(request.fields, engine.max_model_len, fallback, "prompt",
+                                 &prompts[i])) {
       return error;
     }
   }
@@ -150,7 +153,11 @@ std::optional<ApiError> plan_completion(const ServingContext& context, Completio
     base.prompt_top_logprobs = request.fields.top_logprobs;
   fill_plan(context, request.fields, engine, false, plan);
   plan->choice.echo = request.echo;
-  for (const SizedPrompt& prompt : prompts) add_choices(base, prompt, plan);
+  for (const SizedPrompt& prompt : prompts) {
+    // Equal prompts of one request are to differ unless the client fixed the seed.
+    if (!request.fields.sampling.seed.has_value()) base.sampling.seed = draw_seed();
+    add_choices(base, prompt, plan);
+  }
   return std::nullopt;
 }
 

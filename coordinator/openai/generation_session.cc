@@ -66,6 +66,11 @@ bool GenerationSession::must_wake(const Event& event) const {
 
 void GenerationSession::enqueue(size_t choice, Event event) {
   const bool wake = must_wake(event);
+  if (std::holds_alternative<GeneratedToken>(event)) {
+    // Also of answers that are not streamed: it is what /ready goes by.
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    last_token_ns_->store(std::chrono::nanoseconds(now).count(), std::memory_order_relaxed);
+  }
   {
     std::lock_guard lock(mutex_);
     queue_.push_back({choice, std::move(event)});
@@ -81,10 +86,6 @@ void GenerationSession::drain() {
     std::lock_guard lock(mutex_);
     events.swap(queue_);
     drain_posted_ = false;
-  }
-  if (!events.empty() && std::holds_alternative<GeneratedToken>(events.front().event)) {
-    const auto now = std::chrono::steady_clock::now().time_since_epoch();
-    last_token_ns_->store(std::chrono::nanoseconds(now).count(), std::memory_order_relaxed);
   }
   for (QueuedEvent& queued : events) {
     if (done_) return;

@@ -84,6 +84,7 @@ void ReadyProbe::submit_canary() {
   request.max_tokens = 1;
   request.ignore_eos = true;
   request.priority = kCanaryPriority;  // a long queue is no reason to look dead
+  request.probe = true;
   auto id = engine_.submit(std::move(request), std::make_shared<Canary>(shared_from_this()));
   if (!id.ok()) canary_ended(id.status());
 }

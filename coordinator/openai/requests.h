@@ -21,6 +21,7 @@ inline constexpr int32_t kMaxTopLogprobs = 20;
 inline constexpr size_t kMaxStopStrings = 4;
 inline constexpr size_t kMaxStopStringBytes = 1024;
 inline constexpr size_t kMaxLogitBiases = 1024;
+inline constexpr size_t kMaxStopTokenIds = 256;
 
 // Fields that the request left out stay empty: the model's defaults apply.
 struct SamplingFields {

@@ -14,6 +14,7 @@ SamplingDefaults defaults_of_model(const model::GenerationDefaults& model) {
   defaults.min_p = model.min_p.value_or(0.0f);
   defaults.repetition_penalty = model.repetition_penalty.value_or(1.0f);
   defaults.top_k = std::max(model.top_k.value_or(0), 0);
+  defaults.max_new_tokens = model.max_new_tokens;
   return defaults;
 }
 
@@ -29,6 +30,7 @@ std::string describe(const SamplingDefaults& defaults) {
   add("top_k", defaults.top_k);
   add("min_p", defaults.min_p);
   add("repetition_penalty", defaults.repetition_penalty);
+  if (defaults.max_new_tokens) out.append(" max_tokens=").append(std::to_string(*defaults.max_new_tokens));
   return out;
 }
 

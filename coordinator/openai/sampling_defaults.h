@@ -2,6 +2,7 @@
 #define CONCLAVE_COORDINATOR_OPENAI_SAMPLING_DEFAULTS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "coordinator/openai/requests.h"
@@ -17,6 +18,7 @@ struct SamplingDefaults {
   double min_p = 0;
   double repetition_penalty = 1;
   int32_t top_k = 0;
+  std::optional<int32_t> max_new_tokens;  // of a request that names no limit
 };
 
 // The model's generation_config.json over the API's own defaults.

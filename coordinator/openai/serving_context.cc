@@ -54,6 +54,19 @@ std::optional<ApiError> check_token_ids(const ServingContext& context,
   return std::nullopt;
 }
 
+std::optional<ApiError> check_text_ids(const ServingContext& context,
+                                       const std::vector<int32_t>& ids, const std::string& param) {
+  for (const int32_t id : ids) {
+    if (id < context.vocab_size) continue;
+    return bad_request("'" + param + "' holds \"" + context.tokenizer->token_string(id) +
+                           "\", token " + std::to_string(id) +
+                           " of the tokenizer, but the model's vocabulary ends at " +
+                           std::to_string(context.vocab_size - 1) + ".",
+                       param, "invalid_value");
+  }
+  return std::nullopt;
+}
+
 std::optional<ApiError> encode_chat(const ServingContext& context, const ChatPrompt& prompt,
                                     std::vector<int32_t>* ids) {
   if (context.chat_template == nullptr) {

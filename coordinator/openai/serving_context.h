@@ -52,6 +52,9 @@ std::optional<ApiError> check_model(const ServingContext& context, const std::st
 // 400 for an id outside the vocabulary; param names the field.
 std::optional<ApiError> check_token_ids(const ServingContext& context,
                                         const std::vector<int32_t>& ids, const std::string& param);
+// 400 where text became a token that the model does not have (a tokenizer with more tokens than the model).
+std::optional<ApiError> check_text_ids(const ServingContext& context,
+                                       const std::vector<int32_t>& ids, const std::string& param);
 // The messages through the chat template, as token ids.
 std::optional<ApiError> encode_chat(const ServingContext& context, const ChatPrompt& prompt,
                                     std::vector<int32_t>* ids);

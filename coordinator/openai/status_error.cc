@@ -23,7 +23,7 @@ std::string unavailable_code(const EngineStatus& engine) {
   }
   if (engine.state == GroupState::kStarting || engine.state == GroupState::kLoading)
     return "loading";
-  return "overloaded";
+  return engine.state == GroupState::kFailed ? "engine_failed" : "overloaded";
 }
 
 std::string text_of(const absl::Status& status, const char* otherwise) {
@@ -65,9 +65,12 @@ ApiError api_error_of(const absl::Status& status, const EngineStatus& engine) {
     case absl::StatusCode::kUnavailable:
       return server_error(503, text_of(status, "The worker group is not serving."),
                           unavailable_code(engine), 1);
-    case absl::StatusCode::kCancelled:
-      return server_error(503, text_of(status, "The server cancelled the request."), "cancelled",
-                          1);
+    case absl::StatusCode::kCancelled: {
+      ApiError error =
+          server_error(503, text_of(status, "The server cancelled the request."), "cancelled", 0);
+      error.headers.push_back({"x-should-retry", "false"});  // somebody wanted it to end
+      return error;
+    }
     case absl::StatusCode::kDeadlineExceeded:
       return server_error(504, text_of(status, "The request took too long."), "timeout", 0);
     default:

@@ -62,22 +62,25 @@ std::optional<ApiError> detokenize(ServingContext& context, const HttpRequest& h
 using Endpoint = std::optional<ApiError> (*)(ServingContext&, const HttpRequest&, std::string*);
 
 void add(Router& router, const char* path, std::shared_ptr<ServingContext> context,
-         Endpoint endpoint) {
+         const std::shared_ptr<TextWorker>& worker, Endpoint endpoint) {
   router.add("POST", path,
-             [context, endpoint](HttpRequest request, const std::string&,
-                                 std::shared_ptr<HttpResponder> responder) {
+             off_the_loop(worker, [context, endpoint](HttpRequest request, const std::string&,
+                                                      std::shared_ptr<HttpResponder> responder) {
                std::string answer;
                if (const auto error = endpoint(*context, request, &answer))
                  return respond_error(*responder, *error);
                respond_json(*responder, 200, std::move(answer));
-             });
+             }));
 }
 
 }  // namespace
 
-void add_tokenizer_endpoints(Router& router, std::shared_ptr<ServingContext> context) {
-  for (const char* path : {"/tokenize", "/v1/tokenize"}) add(router, path, context, tokenize);
-  for (const char* path : {"/detokenize", "/v1/detokenize"}) add(router, path, context, detokenize);
+void add_tokenizer_endpoints(Router& router, std::shared_ptr<ServingContext> context,
+                             const std::shared_ptr<TextWorker>& worker) {
+  for (const char* path : {"/tokenize", "/v1/tokenize"})
+    add(router, path, context, worker, tokenize);
+  for (const char* path : {"/detokenize", "/v1/detokenize"})
+    add(router, path, context, worker, detokenize);
 }
 
 }  // namespace conclave::coordinator

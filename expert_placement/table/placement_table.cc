@@ -98,6 +98,36 @@ PlacementTable PlacementTable::random(std::vector<int32_t> moe_layers, int32_t e
   return table;
 }
 
+absl::StatusOr<PlacementTable> PlacementTable::from_holders(
+    std::vector<int32_t> moe_layers, int32_t experts, int32_t ranks,
+    const std::vector<std::vector<std::vector<int32_t>>>& holders) {
+  if (experts < 1 || ranks < 1 || ranks > kMaxRanks || holders.size() != moe_layers.size()) {
+    return absl::InvalidArgumentError("a placement table needs experts, ranks and one row for each MoE layer");
+  }
+  PlacementTable table;
+  table.moe_layers_ = std::move(moe_layers);
+  table.experts_ = experts;
+  table.ranks_ = ranks;
+  table.offsets_.push_back(0);
+  for (size_t layer = 0; layer < holders.size(); ++layer) {
+    if (holders[layer].size() != static_cast<size_t>(experts)) {
+      return absl::InvalidArgumentError(absl::StrCat("placement of layer ", layer, " has ", holders[layer].size(),
+                                                     " experts, expected ", experts));
+    }
+    for (std::vector<int32_t> ranks_of : holders[layer]) {
+      std::sort(ranks_of.begin(), ranks_of.end());
+      if (ranks_of.empty() || ranks_of.front() < 0 || ranks_of.back() >= ranks ||
+          std::adjacent_find(ranks_of.begin(), ranks_of.end()) != ranks_of.end()) {
+        return absl::InvalidArgumentError(absl::StrCat("placement of layer ", layer,
+                                                       " has an expert without ranks, or with a rank twice or unknown"));
+      }
+      table.holders_.insert(table.holders_.end(), ranks_of.begin(), ranks_of.end());
+      table.offsets_.push_back(static_cast<int32_t>(table.holders_.size()));
+    }
+  }
+  return table;
+}
+
 absl::StatusOr<PlacementTable> PlacementTable::from_json(std::string_view text, std::string_view source) {
   const json root = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (root.is_discarded() || !root.is_object()) return bad(source, "is not a JSON object; expected a placement table");
@@ -148,19 +178,16 @@ std::string PlacementTable::to_json() const {
                               {"moe_layers", moe_layers_},
                               {"experts", experts_},
                               {"ranks", ranks_}};
-  size_t most = 0;
   nlohmann::ordered_json assignment = nlohmann::ordered_json::array();
   for (int32_t layer = 0; layer < layers(); ++layer) {
     nlohmann::ordered_json row = nlohmann::ordered_json::array();
-    std::vector<size_t> held(static_cast<size_t>(ranks_), 0);
     for (int32_t expert = 0; expert < experts_; ++expert) {
       const auto where = holders(layer, expert);
       row.push_back(std::vector<int32_t>(where.begin(), where.end()));
-      for (int32_t rank : where) most = std::max(most, ++held[static_cast<size_t>(rank)]);
     }
     assignment.push_back(std::move(row));
   }
-  root["slots_per_rank"] = most;
+  root["slots_per_rank"] = slots_per_rank();
   root["assignment"] = std::move(assignment);
   return root.dump();
 }
@@ -184,16 +211,47 @@ absl::Status PlacementTable::check_fits(std::span<const int32_t> moe_layers, int
   return absl::OkStatus();
 }
 
+int32_t PlacementTable::slots_per_rank() const {
+  int32_t most = 0;
+  for (int32_t layer = 0; layer < layers(); ++layer) {
+    std::vector<int32_t> held(static_cast<size_t>(ranks_), 0);
+    for (int32_t expert = 0; expert < experts_; ++expert) {
+      for (int32_t rank : holders(layer, expert)) most = std::max(most, ++held[static_cast<size_t>(rank)]);
+    }
+  }
+  return most;
+}
+
 std::span<const int32_t> PlacementTable::holders(int32_t layer, int32_t expert) const {
   const size_t index = static_cast<size_t>(layer) * static_cast<size_t>(experts_) + static_cast<size_t>(expert);
   return std::span<const int32_t>(holders_).subspan(static_cast<size_t>(offsets_[index]),
                                                     static_cast<size_t>(offsets_[index + 1] - offsets_[index]));
 }
 
+int32_t serving_rank(std::span<const int32_t> holders, int32_t from_rank) {
+  if (std::find(holders.begin(), holders.end(), from_rank) != holders.end()) return from_rank;
+  return holders[static_cast<size_t>(from_rank) % holders.size()];
+}
+
 int32_t PlacementTable::serving_rank(int32_t layer, int32_t expert, int32_t from_rank) const {
-  const auto where = holders(layer, expert);
-  if (std::find(where.begin(), where.end(), from_rank) != where.end()) return from_rank;
-  return where[static_cast<size_t>(from_rank) % where.size()];
+  return placement::serving_rank(holders(layer, expert), from_rank);
+}
+
+PlacementTable PlacementTable::with_layer(int32_t layer,
+                                          const std::vector<std::vector<int32_t>>& holders) const {
+  PlacementTable changed = *this;
+  changed.offsets_.assign(1, 0);
+  changed.holders_.clear();
+  for (int32_t l = 0; l < layers(); ++l) {
+    for (int32_t expert = 0; expert < experts_; ++expert) {
+      const std::span<const int32_t> where =
+          l == layer ? std::span<const int32_t>(holders[static_cast<size_t>(expert)])
+                     : this->holders(l, expert);
+      changed.holders_.insert(changed.holders_.end(), where.begin(), where.end());
+      changed.offsets_.push_back(static_cast<int32_t>(changed.holders_.size()));
+    }
+  }
+  return changed;
 }
 
 std::vector<int32_t> PlacementTable::experts_of(int32_t layer, int32_t rank) const {

@@ -12,6 +12,10 @@
 
 namespace conclave::placement {
 
+// The rank that serves tokens of from_rank: itself if it is among the holders (ascending, not empty), else a
+// fixed choice.
+int32_t serving_rank(std::span<const int32_t> holders, int32_t from_rank);
+
 // Where every routed expert lives: (MoE layer, expert) -> ranks, with an epoch. Immutable value.
 // MoE layers are counted 0..M-1; moe_layers() gives their numbers in the model.
 class PlacementTable {
@@ -20,9 +24,16 @@ class PlacementTable {
   static PlacementTable contiguous(std::vector<int32_t> moe_layers, int32_t experts, int32_t ranks);
   // Each expert on a random rank; slots per rank as even as the counts allow. For tests.
   static PlacementTable random(std::vector<int32_t> moe_layers, int32_t experts, int32_t ranks, uint64_t seed);
+  // holders[layer][expert]: the ranks that hold it. INVALID_ARGUMENT if one is empty, out of range or
+  // names a rank twice, or a layer has not `experts` entries.
+  static absl::StatusOr<PlacementTable> from_holders(std::vector<int32_t> moe_layers, int32_t experts, int32_t ranks,
+                                                     const std::vector<std::vector<std::vector<int32_t>>>& holders);
   // The JSON of `conclave place` ("version", "model_fingerprint", ..., "assignment"[layer][expert] -> [rank...]).
   static absl::StatusOr<PlacementTable> from_json(std::string_view json, std::string_view source_name);
   std::string to_json() const;
+
+  // The same with other holders (ascending, at least one, in 0..ranks()-1) of the experts of one layer.
+  PlacementTable with_layer(int32_t layer, const std::vector<std::vector<int32_t>>& holders) const;
 
   // INVALID_ARGUMENT with a sentence when the table does not fit this model and group.
   absl::Status check_fits(std::span<const int32_t> moe_layers, int32_t experts, int32_t ranks,
@@ -34,14 +45,18 @@ class PlacementTable {
   int64_t epoch() const { return epoch_; }
   std::span<const int32_t> moe_layers() const { return moe_layers_; }
   const std::string& model_fingerprint() const { return model_fingerprint_; }
+  const std::string& profile_id() const { return profile_id_; }
+  // The most experts that one rank holds in one layer.
+  int32_t slots_per_rank() const;
   // The ranks that hold the expert; at least one, ascending.
   std::span<const int32_t> holders(int32_t layer, int32_t expert) const;
-  // The rank that serves tokens of from_rank: itself if it holds the expert, else a fixed choice.
+  // See serving_rank() above.
   int32_t serving_rank(int32_t layer, int32_t expert, int32_t from_rank) const;
   // Experts of the layer that the rank holds, ascending.
   std::vector<int32_t> experts_of(int32_t layer, int32_t rank) const;
 
   void set_model_fingerprint(std::string fingerprint) { model_fingerprint_ = std::move(fingerprint); }
+  void set_profile_id(std::string id) { profile_id_ = std::move(id); }
   void set_epoch(int64_t epoch) { epoch_ = epoch; }
 
  private:

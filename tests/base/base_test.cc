@@ -7,6 +7,7 @@
 #include "base/deadline.h"
 #include "base/dtype.h"
 #include "base/file.h"
+#include "base/host_port.h"
 #include "base/status_macros.h"
 #include "base/wire.h"
 
@@ -102,6 +103,14 @@ TEST(StatusMacros, LeaveTheFunctionOnError) {
   EXPECT_EQ(twice(21).value(), 42);
   EXPECT_EQ(twice(absl::NotFoundError("x")).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(twice(-1).status().code(), absl::StatusCode::kOutOfRange);
+}
+
+TEST(HostPort, BracketsIpv6Alone) {
+  EXPECT_EQ(join_host_port("127.0.0.1", 80), "127.0.0.1:80");
+  EXPECT_EQ(join_host_port("::1", 80), "[::1]:80");
+  EXPECT_EQ(join_host_port("[::1]", 80), "[::1]:80");
+  EXPECT_EQ(without_brackets("[::1]"), "::1");
+  EXPECT_EQ(without_brackets("node7"), "node7");
 }
 
 }  // namespace

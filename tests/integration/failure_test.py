@@ -12,12 +12,16 @@ LONG = {"model": "demo-moe", "prompt": "In the beginning", "max_tokens": 1500, "
 
 
 class DeadRank(unittest.TestCase):
-    def check_failure(self, server, hurt):
+    # Steps long enough for heartbeats (every 0.2 s) to fall into them.
+    SLOW = {"CONCLAVE_FAULT": "slow:rank=0,ms=10"}
+
+    def check_failure(self, server, hurt, rank=-1):
         """Starts a stream, hurts a rank, expects error event, named failure, recovery."""
         events = server.stream("/v1/completions", LONG)
-        for _ in range(5):
+        began = time.monotonic()
+        while time.monotonic() - began < 0.6:
             self.assertIn("choices", json.loads(next(events)))
-        victim = server.rank_pids()[-1]
+        victim = server.rank_pids()[rank]
         started = time.monotonic()
         hurt(victim)
         rest = list(events)
@@ -29,6 +33,8 @@ class DeadRank(unittest.TestCase):
         health = server.get("/health").json()
         text = json.dumps(health)
         self.assertRegex(text, r"rank \d+ \(host [^)]+\)")
+        self.assertRegex(error["message"], r"layer \d+, operation '[^']+'")
+        self.assertRegex(error["message"], r"\d\.\d+ s")
         cluster.wait_for("recovery", lambda: server.get("/ready").status == 200, 60)
         self.assertFalse(cluster.alive(victim), "the old rank is gone")
         answer = server.post("/v1/completions", {**LONG, "max_tokens": 8})
@@ -36,15 +42,16 @@ class DeadRank(unittest.TestCase):
         return noticed, error["message"]
 
     def test_killed_rank_is_named_and_replaced(self):
-        for transport in ("mpi", "local"):
-            with cluster.Cluster(transport=transport) as server:
-                noticed, message = self.check_failure(server, cluster.kill)
-                print(f"{transport}: killed rank noticed after {noticed:.2f} s: {message}")
+        for transport, rank in (("mpi", 0), ("mpi", 1), ("local", 0)):
+            with cluster.Cluster(transport=transport, env=self.SLOW) as server:
+                noticed, message = self.check_failure(server, cluster.kill, rank)
+                print(f"{transport}: killed rank {rank} noticed after {noticed:.2f} s: {message}")
 
     def test_hanging_rank_is_named_and_replaced(self):
-        with cluster.Cluster() as server:
-            noticed, message = self.check_failure(server, lambda pid: cluster.kill(pid, signal.SIGSTOP))
-            print(f"stopped rank noticed after {noticed:.2f} s: {message}")
+        for rank in (0, 1):
+            with cluster.Cluster(env=self.SLOW) as server:
+                noticed, message = self.check_failure(server, lambda pid: cluster.kill(pid, signal.SIGSTOP), rank)
+                print(f"stopped rank {rank} noticed after {noticed:.2f} s: {message}")
 
     def test_ready_falls_while_the_group_is_down(self):
         with cluster.Cluster() as server:
@@ -67,6 +74,16 @@ class NoOrphans(unittest.TestCase):
                 server.process.wait()
                 cluster.wait_for("all processes gone", lambda: not any(map(cluster.alive, below)), 10)
 
+    def test_an_interrupt_ends_open_streams_with_an_error(self):
+        with cluster.Cluster(env=DeadRank.SLOW) as server:
+            events = server.stream("/v1/completions", LONG)
+            next(events)
+            server.process.send_signal(signal.SIGINT)
+            rest = list(events)
+            self.assertEqual(rest[-1], "[DONE]")
+            self.assertIn("shutting down", json.loads(rest[-2])["error"]["message"])
+            self.assertEqual(server.process.wait(20 * cluster.PATIENCE), 130)
+
     def test_after_ctrl_c(self):
         with cluster.Cluster() as server:
             below = self.processes(server)
@@ -76,6 +93,17 @@ class NoOrphans(unittest.TestCase):
 
 
 class Drain(unittest.TestCase):
+    def test_requests_that_outlast_the_drain_end_with_an_error(self):
+        with cluster.Cluster("--drain-timeout-s", "1", env=DeadRank.SLOW) as server:
+            events = server.stream("/v1/completions", LONG)
+            next(events)
+            server.process.terminate()
+            rest = list(events)
+            self.assertEqual(rest[-1], "[DONE]")
+            self.assertIn("shutting down", json.loads(rest[-2])["error"]["message"])
+            self.assertEqual(server.process.wait(20 * cluster.PATIENCE), 0, server.log())
+            self.assertIn("before all requests were finished", server.log())
+
     def test_sigterm_finishes_open_requests_refuses_new_ones_and_exits_0(self):
         with cluster.Cluster() as server:
             events = server.stream("/v1/completions", {**LONG, "max_tokens": 400})

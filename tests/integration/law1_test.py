@@ -3,6 +3,7 @@
 threads, transport, chunking, placement, batch, prefix cache or preemption."""
 import concurrent.futures
 import json
+import os
 import pathlib
 import random
 import tempfile
@@ -71,14 +72,36 @@ class ThroughTheApi(unittest.TestCase):
         with concurrent.futures.ThreadPoolExecutor(len(work)) as pool:
             return list(pool.map(lambda item: self.ask(server, *item), work))
 
+    def draw(self, rng, folder, compute):
+        """One point of the product that law 1 speaks of."""
+        ranks = rng.choice([1, 2, 4])
+        flags = ["--compute", compute, "--threads", rng.choice([1, 2]), "--max-step-tokens", rng.choice([7, 64, 512])]
+        if rng.random() < 0.5:
+            seed = rng.randrange(1 << 30)
+            table = folder / f"table-{seed}.json"
+            table.write_text(placement(ranks, seed))
+            flags += ["--placement", table]
+        if rng.random() < 0.5:
+            flags += ["--no-prefix-cache"]
+        if rng.random() < 0.5:
+            flags += ["--kv-blocks", 40, "--force-preempt-seed", rng.randrange(1, 100)]
+        return [str(flag) for flag in flags], ranks, rng.choice(["mpi", "local"])
+
     def test_texts_and_logprobs_are_equal_alone_in_a_crowd_and_on_any_cluster(self):
-        with cluster.Cluster("--no-prefix-cache", ranks=1, transport="local") as server:
-            expected = self.answers(server, together=False)
-        for flags, ranks, transport in [((), 2, "mpi"), (("--max-step-tokens", "7"), 2, "mpi"),
-                                        (("--kv-blocks", "40", "--force-preempt-seed", "3"), 2, "local"), ((), 4, "mpi")]:
-            with cluster.Cluster(*flags, ranks=ranks, transport=transport) as server:
-                self.assertEqual(self.answers(server, together=True), expected, f"{flags} {ranks} {transport}")
-                self.assertEqual(self.answers(server, together=True), expected, "prefix cache hit")
+        seed = int(os.environ.get("CONCLAVE_TEST_SEED", "20261122"))
+        rng = random.Random(seed)
+        with tempfile.TemporaryDirectory() as folder:
+            for compute in ("bf16", "f32"):
+                with cluster.Cluster("--no-prefix-cache", "--compute", compute, ranks=1, transport="local") as server:
+                    expected = self.answers(server, together=False)
+                draws = [self.draw(rng, pathlib.Path(folder), compute) for _ in range(3)]
+                # Preemption over MPI, always.
+                draws.append((["--compute", compute, "--kv-blocks", "40", "--force-preempt-seed", "3"], 2, "mpi"))
+                for flags, ranks, transport in draws:
+                    what = f"{' '.join(flags)} --ranks {ranks} --transport {transport}, CONCLAVE_TEST_SEED={seed}"
+                    with cluster.Cluster(*flags, ranks=ranks, transport=transport) as server:
+                        self.assertEqual(self.answers(server, together=True), expected, what)
+                        self.assertEqual(self.answers(server, together=True), expected, f"asked again: {what}")
 
 
 if __name__ == "__main__":

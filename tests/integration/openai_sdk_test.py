@@ -188,8 +188,13 @@ class Sdk(unittest.TestCase):
         tokens = self.server.post("/tokenize", {"model": MODEL, "prompt": "é😀漢"}, headers={"Authorization": "Bearer sk-one"}).json()["tokens"]
         back = self.server.post("/detokenize", {"model": MODEL, "tokens": tokens}, headers={"Authorization": "Bearer sk-one"}).json()
         self.assertEqual(back["prompt"], "é😀漢")
-        for chunk in self.complete(prompt=tokens, stream=True, max_tokens=40, temperature=2, seed=5, extra_body={"ignore_eos": True}):
-            chunk.choices[0].text.encode("utf-8")
+        # Bytes of characters in any order: a character that the stream cut would not be in the whole text.
+        wanted = {"prompt": tokens, "max_tokens": 60, "temperature": 2, "seed": 5, "logit_bias": {str(t): 100 for t in tokens},
+                  "extra_body": {"ignore_eos": True}}
+        whole = self.complete(**wanted).choices[0].text
+        pieces = [chunk.choices[0].text for chunk in self.complete(stream=True, **wanted)]
+        self.assertEqual("".join(pieces), whole)
+        self.assertTrue(any(character in whole for character in "é😀漢"), whole)
 
     # transport
     def test_request_id(self):
@@ -213,14 +218,15 @@ class Sdk(unittest.TestCase):
         self.assertEqual(asyncio.run(ask()), {ANSWER})
 
     def test_disconnect_frees_the_slot(self):
+        def metric(name):
+            text = self.server.get("/metrics", url=self.server.admin_url).body.decode()
+            return float(re.search(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE).group(1))
+        before = metric("conclave_generation_tokens_total")
         stream = self.complete(stream=True, max_tokens=1900, extra_body={"ignore_eos": True})
         next(iter(stream))
         stream.close()
-
-        def running():
-            text = self.server.get("/metrics", url=self.server.admin_url).body.decode()
-            return float(re.search(r"^conclave_requests_running(?:\{[^}]*\})? (\S+)$", text, re.MULTILINE).group(1))
-        cluster.wait_for("no running request", lambda: running() == 0, 20)
+        cluster.wait_for("no running request", lambda: metric("conclave_requests_running") == 0, 20)
+        self.assertLess(metric("conclave_generation_tokens_total") - before, 1900, "it went on to its end")
 
 
 class Trouble(unittest.TestCase):

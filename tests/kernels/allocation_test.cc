@@ -157,7 +157,7 @@ TEST_P(AllocationTest, TheCounterSeesScratchThatGrows) {
   EXPECT_GT(allocations.load(), before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, AllocationTest, testing::ValuesIn(cpu_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(Cpu, AllocationTest, testing::ValuesIn(tested_cases()), case_name);
 
 }  // namespace
 }  // namespace conclave::kernels

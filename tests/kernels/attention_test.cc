@@ -17,7 +17,8 @@ TEST_P(AttentionTest, MatchesReferenceForManyShapes) {
       make_shape(4, 2, 16),      make_shape(1, 1, 64),      make_shape(3, 3, 24),
       make_shape(8, 1, 128),     make_shape(10, 2, 7),      make_shape(6, 2, 80, 5),
       make_shape(4, 4, 32, 64),  make_shape(2, 1, 144, 17), make_shape(40, 1, 8),
-      make_shape(7, 1, 96, 100), make_shape(2, 2, 1)};
+      make_shape(7, 1, 96, 100), make_shape(2, 2, 1),       make_shape(6, 2, 64),
+      make_shape(8, 2, 128, 70)};
   for (const AttentionShape& shape : shapes) {
     const RopeTable rope(shape);
     const TestSequence a(random, shape, 150, block_range(3, 10));
@@ -85,7 +86,7 @@ TEST_P(AttentionTest, RopeStaysExactAtLargePositions) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, AttentionTest, testing::ValuesIn(cpu_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(Cpu, AttentionTest, testing::ValuesIn(tested_cases()), case_name);
 
 // Law 1, bit for bit, also for the reference.
 class AttentionInvarianceTest : public testing::TestWithParam<SetCase> {};
@@ -94,7 +95,8 @@ TEST_P(AttentionInvarianceTest, ChunkedPrefillAndDecodeEqualWholePrefill) {
   const auto set = make_set(GetParam().name, GetParam().compute, 2);
   std::mt19937 random(14);
   for (const AttentionShape& shape :
-       {make_shape(4, 2, 32), make_shape(5, 1, 24, 37), make_shape(3, 3, 48)}) {
+       {make_shape(4, 2, 32), make_shape(5, 1, 24, 37), make_shape(3, 3, 48), make_shape(8, 2, 64),
+        make_shape(6, 1, 128, 37), make_shape(2, 2, 128)}) {
     const RopeTable rope(shape);
     const int length = 141;
     const TestSequence sequence(random, shape, length, block_range(0, 9));

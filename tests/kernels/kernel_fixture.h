@@ -26,11 +26,8 @@ inline std::shared_ptr<ThreadPool> make_pool(int threads) {
   return ThreadPool::Create({.threads = threads, .first_core = -1, .spin_us = 5}).value();
 }
 
-inline std::unique_ptr<KernelSet> make_set(const std::string& name, ComputeType compute,
-                                           int threads = 2) {
-  if (name == "reference") return make_reference_kernels(compute);
-  return make_cpu_kernels(name, compute, make_pool(threads)).value();
-}
+// host_sets.cc, or device_sets.cc of tests/kernels_cuda.
+std::unique_ptr<KernelSet> make_set(const std::string& name, ComputeType compute, int threads = 2);
 
 struct SetCase {
   std::string name;
@@ -40,16 +37,10 @@ inline void PrintTo(const SetCase& c, std::ostream* out) {
   *out << c.name << "/" << compute_type_name(c.compute);
 }
 
-inline std::vector<SetCase> cpu_cases() {
-  std::vector<SetCase> cases;
-  for (const std::string& name : available_cpu_kernel_sets()) {
-    cases.push_back({name, ComputeType::kF32});
-    cases.push_back({name, ComputeType::kBF16});
-  }
-  return cases;
-}
+// Every set under test but the reference.
+std::vector<SetCase> tested_cases();
 inline std::vector<SetCase> all_cases() {
-  std::vector<SetCase> cases = cpu_cases();
+  std::vector<SetCase> cases = tested_cases();
   cases.push_back({"reference", ComputeType::kF32});
   cases.push_back({"reference", ComputeType::kBF16});
   return cases;

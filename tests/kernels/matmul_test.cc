@@ -102,7 +102,7 @@ TEST_P(MatmulTest, MoreRowsThanScratchTakeSeveralPassesWithTheSameResult) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, MatmulTest, testing::ValuesIn(cpu_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(Cpu, MatmulTest, testing::ValuesIn(tested_cases()), case_name);
 
 class ExpertTest : public testing::TestWithParam<SetCase> {};
 
@@ -216,7 +216,7 @@ TEST_P(ExpertTest, MoreRowsThanScratchTakeSeveralPassesWithTheSameResult) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, ExpertTest, testing::ValuesIn(cpu_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(Cpu, ExpertTest, testing::ValuesIn(tested_cases()), case_name);
 
 TEST(ComputeTypes, Bfloat16RoundsMatrixWeightsAndFloat32DoesNot) {
   const float weight = 1.0f + 0x1p-12f;

@@ -16,6 +16,14 @@ StepPlan random_plan(std::mt19937& random) {
   plan.placement_epoch = number(5);
   plan.deadline_ms = number(10000);
   plan.sleep = number(2) != 0;
+  plan.report_routing = number(2) != 0;
+  plan.shared_kv = number(2) != 0;
+  for (int i = number(3); i > 0; --i) plan.kv_moves.push_back({number(3), number(3), {number(9)}, {1}});
+  if (number(2)) {
+    PlacementUpdate update{number(50), {}};
+    for (int i = number(3); i > 0; --i) update.layers.push_back({number(9), {{0}, {1, 2}, {number(4)}}});
+    plan.prepare = update;
+  }
   plan.chunks.resize(static_cast<size_t>(number(5)));
   for (SequenceChunk& chunk : plan.chunks) {
     chunk.sequence_id = random();
@@ -25,6 +33,7 @@ StepPlan random_plan(std::mt19937& random) {
     for (int i = number(6); i >= 0; --i) chunk.block_ids.push_back(number(500));
     chunk.want_logits = number(2) != 0;
     chunk.want_routing = number(2) != 0;
+    chunk.coherent = number(2) != 0;
     chunk.prompt_top_logprobs = number(5) - 1;
     if (number(2)) chunk.prompt_targets.assign(chunk.tokens.size(), 3);
     chunk.sample = number(2) != 0;
@@ -89,17 +98,28 @@ TEST(StepResult, RoundTrips) {
   sequence.prompt_logprobs = {{2, {5, -3.0f}, {{5, -3.0f}}}};
   sequence.logits = {1.0f, 2.0f};
   sequence.routing = {0, 1, 2};
+  sequence.rank_hits = {5, 0};
   result.sequences.push_back(sequence);
   RankTiming timing;
   timing.rank = 1;
+  timing.combine_seconds = 0.25;
+  timing.spans = {{"experts", 3, 0.5, 0.75}, {"head", -1, 0.75, 1.0}};
   timing.expert_rows = {4, 5};
+  timing.traffic = {{TrafficPlan::kCoherent, TrafficDirection::kReturn, 7, 800}};
   result.ranks.push_back(timing);
+  result.routing.push_back({3, {{1, 2}}, {{4, 1}}, {{9, 9}}, {3, 1}, {4}});
   const auto bytes = encode(result);
   const auto decoded = decode_step_result(bytes);
   ASSERT_TRUE(decoded.ok());
   EXPECT_EQ(encode(*decoded), bytes);
   EXPECT_EQ(decoded->sequences[0].prompt_logprobs[0].target.token, 5);
   EXPECT_EQ(decoded->ranks[0].expert_rows, (std::vector<int64_t>{4, 5}));
+  EXPECT_EQ(decoded->ranks[0].combine_seconds, 0.25);
+  ASSERT_EQ(decoded->ranks[0].spans.size(), 2u);
+  EXPECT_EQ(decoded->ranks[0].spans[0].operation, "experts");
+  EXPECT_EQ(decoded->ranks[0].spans[1].end, 1.0);
+  EXPECT_EQ(decoded->ranks[0].traffic[0].bytes, 800);
+  EXPECT_EQ(decoded->routing[0].pairs[0].index, 9u);
   for (size_t cut = 0; cut < bytes.size(); ++cut) {
     EXPECT_FALSE(decode_step_result(std::span(bytes).first(cut)).ok());
   }
@@ -116,6 +136,7 @@ TEST(Messages, RoundTrip) {
   configure.dummy_seed = 5;
   EXPECT_EQ(encode(*decode_configure(encode(configure))), encode(configure));
   EXPECT_EQ(decode_ready(encode(Ready{10, 20, 30, 0.5, "abc"}))->model_fingerprint, "abc");
+  EXPECT_EQ(decode_prepared(encode(Prepared{7, "no room", 20, 0.5}))->error, "no room");
   EXPECT_EQ(decode_health(encode(Health{1, 2, "dispatch", 0.25}))->operation, "dispatch");
   EXPECT_EQ(decode_failure(encode(Failure{"rank 1"}))->message, "rank 1");
   EXPECT_EQ(decode_load_progress(encode(LoadProgress{1, 2}))->bytes_total, 2u);

@@ -93,7 +93,7 @@ protocol::StepPlan plan_of(int step, int ranks) {
 
 // The reference set is written to be obvious and allocates as it likes.
 std::vector<std::string> fast_kernel_sets() {
-  std::vector<std::string> names = TestKernelSets().available();
+  std::vector<std::string> names = host_kernel_sets();
   std::erase(names, "reference");
   return names;
 }

@@ -77,44 +77,65 @@ TEST(ExpertGroupsTest, GroupsPairsByExpertInAscendingOrder) {
   EXPECT_THAT(groups.output_rows(0), ElementsAre(3));
 }
 
-OverlapModel::Rates rates(double exchange_seconds) {
-  return {/*bytes_per_second=*/1e9, /*flops_per_second=*/1e9, exchange_seconds};
-}
-constexpr OverlapModel::ExpertShape kExpert{/*weight_bytes=*/1e6, /*flops_per_row=*/1e4};  // 1 ms, 10 us
-
-TEST(OverlapModelTest, DoesNotPayWhenReadingExpertsTwiceTakesLongerThanTheExchange) {
-  const OverlapModel model(OverlapMode::kAuto, kExpert, rates(100e-6));
-  const int32_t rows[] = {4, 4};
-  EXPECT_FALSE(model.overlap_pays(rows, /*remote_rows=*/4));
-}
-
-TEST(OverlapModelTest, PaysWhenTheExchangeIsSlow) {
-  const OverlapModel model(OverlapMode::kAuto, kExpert, rates(10e-3));
-  const int32_t rows[] = {4, 4, 4, 4};
-  EXPECT_TRUE(model.overlap_pays(rows, /*remote_rows=*/0.5));
+// Runs `layers` layers of a size whose true costs are given; how many of them overlapped.
+int run_layers(OverlapChooser* chooser, int64_t rows, double without, double with, int layers) {
+  int overlapped = 0;
+  for (int i = 0; i < layers; ++i) {
+    const bool overlap = chooser->choose(rows);
+    chooser->observe(overlap ? with : without);
+    overlapped += overlap ? 1 : 0;
+  }
+  return overlapped;
 }
 
-TEST(OverlapModelTest, PaysWhenMultiplyingIsTheBottleneck) {
-  const OverlapModel model(OverlapMode::kAuto, kExpert, rates(100e-6));
-  const int32_t rows[] = {1000, 1000};
-  EXPECT_TRUE(model.overlap_pays(rows, /*remote_rows=*/1000));
+TEST(OverlapChooserTest, KeepsTheCheaperWayAndTriesTheOtherSeldom) {
+  OverlapChooser costs(OverlapMode::kAuto);
+  run_layers(&costs, 64, 1.00e-3, 1.09e-3, 100);
+  EXPECT_LE(run_layers(&costs, 64, 1.00e-3, 1.09e-3, 1280), 10);
+  OverlapChooser pays(OverlapMode::kAuto);
+  run_layers(&pays, 64, 1.09e-3, 1.00e-3, 100);
+  EXPECT_GE(run_layers(&pays, 64, 1.09e-3, 1.00e-3, 1280), 1270);
 }
 
-TEST(OverlapModelTest, NothingToComputeNeverPays) {
-  const OverlapModel model(OverlapMode::kAuto, kExpert, rates(1));
-  EXPECT_FALSE(model.overlap_pays({}, 5));
+TEST(OverlapChooserTest, DecidesForEachSizeOfWork) {
+  OverlapChooser chooser(OverlapMode::kAuto);
+  for (int round = 0; round < 200; ++round) {
+    run_layers(&chooser, 8, 1e-3, 2e-3, 1);
+    run_layers(&chooser, 4096, 2e-1, 1e-1, 1);
+  }
+  EXPECT_LE(run_layers(&chooser, 8, 1e-3, 2e-3, 100), 2);
+  EXPECT_GE(run_layers(&chooser, 4096, 2e-1, 1e-1, 100), 98);
 }
 
-TEST(OverlapModelTest, LearnsFromWhatItMeasures) {
-  OverlapModel model(OverlapMode::kAuto, kExpert, rates(100e-6));
-  for (int i = 0; i < 200; ++i) model.observe_exchange(5e-3);
-  EXPECT_NEAR(model.rates().exchange_seconds, 5e-3, 1e-5);
+TEST(OverlapChooserTest, FollowsCostsThatChangeAndBearsOutliers) {
+  OverlapChooser chooser(OverlapMode::kAuto);
+  run_layers(&chooser, 64, 1e-3, 2e-3, 200);
+  run_layers(&chooser, 64, 1.0, 1.0, 1);  // the thread lost its core for a second
+  EXPECT_LE(run_layers(&chooser, 64, 1e-3, 2e-3, 100), 2);
+  run_layers(&chooser, 64, 4e-3, 2e-3, 3000);  // the transport became slow
+  EXPECT_GE(run_layers(&chooser, 64, 4e-3, 2e-3, 100), 98);
+}
+
+TEST(OverlapChooserTest, FixedModesAndEmptyLayersNeedNoMeasurement) {
+  OverlapChooser on(OverlapMode::kOn);
+  EXPECT_EQ(run_layers(&on, 8, 1e-3, 9e-3, 200), 200);
+  OverlapChooser off(OverlapMode::kOff);
+  EXPECT_EQ(run_layers(&off, 8, 9e-3, 1e-3, 200), 0);
+  OverlapChooser nothing(OverlapMode::kAuto);
+  EXPECT_EQ(run_layers(&nothing, 0, 9e-3, 1e-3, 200), 0);
+}
+
+TEST(ExpertCostModelTest, LearnsFromWhatItMeasures) {
+  // Reading the weights takes 1 ms, a row 10 us.
+  ExpertCostModel model({/*weight_bytes=*/1e6, /*flops_per_row=*/1e4}, {1e9, 1e9});
   const double before = model.expert_seconds(1);
+  EXPECT_NEAR(before, 1e-3, 1e-9);
+  EXPECT_NEAR(model.expert_seconds(200), 2e-3, 1e-9);
   for (int i = 0; i < 200; ++i) model.observe_experts(model.expert_seconds(1), 2 * before);
   EXPECT_NEAR(model.expert_seconds(1), 2 * before, 0.01 * before);
 }
 
-TEST(OverlapModelTest, ParsesModes) {
+TEST(OverlapModeTest, ParsesModes) {
   EXPECT_EQ(*parse_overlap_mode("on"), OverlapMode::kOn);
   EXPECT_EQ(*parse_overlap_mode("off"), OverlapMode::kOff);
   EXPECT_EQ(*parse_overlap_mode("auto"), OverlapMode::kAuto);

@@ -1,6 +1,8 @@
 #include "tests/worker/executor_group.h"
 
 #include <functional>
+#include <algorithm>
+#include <chrono>
 #include <thread>
 
 #include "base/status_macros.h"
@@ -33,6 +35,7 @@ absl::StatusOr<std::unique_ptr<ExecutorGroup>> ExecutorGroup::create(const Group
   }
   protocol::Configure configure;
   configure.model_path = options.model;
+  configure.dummy_shape_json = options.dummy_shape_json;
   configure.compute = options.compute;
   configure.threads = options.threads;
   configure.kv_blocks = options.kv_blocks;
@@ -40,16 +43,32 @@ absl::StatusOr<std::unique_ptr<ExecutorGroup>> ExecutorGroup::create(const Group
   configure.max_model_len = options.max_model_len;
   configure.placement_json = options.placement_json;
   configure.overlap = options.overlap;
+  configure.plan = options.plan;
+  configure.expert_slots = options.expert_slots;
   RETURN_IF_ERROR(on_all_ranks(options.ranks, [&](int index) -> absl::Status {
     TestKernelSets sets;
-    ASSIGN_OR_RETURN(auto kernels,
-                     sets.make(options.kernel_set, options.compute, options.threads, -1));
     Rank::Environment environment;
     environment.communicator = group->communicators_[static_cast<size_t>(index)].get();
     environment.progress = group->progress_[static_cast<size_t>(index)].get();
     environment.ranks_on_host = options.ranks;
-    ASSIGN_OR_RETURN(group->ranks_[static_cast<size_t>(index)],
-                     Rank::create(configure, std::move(kernels), environment));
+    environment.on_prepared = [group = group.get()](const protocol::Prepared& prepared) {
+      const std::lock_guard lock(group->mutex_);
+      group->prepared_.push_back(prepared);
+      group->prepared_changed_.notify_all();
+    };
+    std::unique_ptr<Rank>& rank = group->ranks_[static_cast<size_t>(index)];
+    if (sets.is_device(options.kernel_set)) {
+      ASSIGN_OR_RETURN(auto device,
+                       sets.make_device(options.kernel_set, options.compute, index));
+      DeviceOptions device_options;
+      device_options.graphs = options.graphs;
+      ASSIGN_OR_RETURN(
+          rank, Rank::create(configure, std::move(device), device_options, environment));
+      return absl::OkStatus();
+    }
+    ASSIGN_OR_RETURN(auto kernels,
+                     sets.make(options.kernel_set, options.compute, options.threads, -1));
+    ASSIGN_OR_RETURN(rank, Rank::create(configure, std::move(kernels), environment));
     return absl::OkStatus();
   }));
   return group;
@@ -61,6 +80,22 @@ absl::StatusOr<protocol::StepResult> ExecutorGroup::run(const protocol::StepPlan
   result.step = plan.step;
   for (int index = 0; index < size(); ++index) rank(index).append_result(plan, &result);
   return result;
+}
+
+absl::Status ExecutorGroup::wait_prepared(int64_t epoch) {
+  std::unique_lock lock(mutex_);
+  const auto answered = [&] {
+    return std::count_if(prepared_.begin(), prepared_.end(),
+                         [&](const auto& answer) { return answer.epoch == epoch; });
+  };
+  if (!prepared_changed_.wait_for(lock, std::chrono::seconds(30),
+                                  [&] { return answered() == size(); })) {
+    return absl::DeadlineExceededError("not every rank answered the placement update");
+  }
+  for (const protocol::Prepared& answer : prepared_) {
+    if (!answer.error.empty()) return absl::InternalError(answer.error);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace conclave::worker

@@ -37,12 +37,14 @@ struct Combination {
   int32_t home = 0;
   bool preempted = false;
   uint32_t block_seed = 0;
+  bool graphs = true;
 
   std::string text() const {
     return model + " ranks " + std::to_string(ranks) + " threads " + std::to_string(threads) +
            (mixed ? " mixed" : " alone") + " chunk " + std::to_string(chunk) + " placement " +
            std::to_string(placement) + " overlap " + overlap + " home " + std::to_string(home) +
-           (preempted ? " preempted" : "") + " blocks " + std::to_string(block_seed);
+           (preempted ? " preempted" : "") + " blocks " + std::to_string(block_seed) +
+           (graphs ? "" : " without graphs");
   }
 };
 
@@ -99,6 +101,7 @@ class Law1Test : public testing::TestWithParam<std::tuple<std::string, ComputeTy
     options.ranks = c.ranks;
     options.threads = c.threads;
     options.overlap = c.overlap;
+    options.graphs = c.graphs;
     options.kv_blocks = kBlocks;
     if (c.placement >= 0) {
       ASSIGN_OR_RETURN(const auto description, model::read_model_description(options.model));
@@ -172,6 +175,7 @@ Combination draw(std::mt19937* random) {
   c.home = static_cast<int32_t>((*random)() % static_cast<uint32_t>(c.ranks));
   c.preempted = pick(false, true);
   c.block_seed = pick(0u, 1u, 2u);
+  c.graphs = pick(true, false);
   return c;
 }
 

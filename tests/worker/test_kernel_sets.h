@@ -12,7 +12,20 @@ class TestKernelSets : public KernelSetFactory {
   absl::StatusOr<std::unique_ptr<kernels::KernelSet>> make(const std::string& name,
                                                            ComputeType compute, int threads,
                                                            int first_core) override;
+  // The device seam with the host implementation behind it.
+  static constexpr char kFakeDevice[] = "fake-device";
+  // With $CONCLAVE_TEST_DEVICE=cuda the GPU is all there is; without one the process ends as skipped (77).
+  static constexpr char kGpu[] = "cuda-sm90";
+  bool is_device(const std::string& name) const override {
+    return name == kFakeDevice || name == kGpu;
+  }
+  absl::StatusOr<std::unique_ptr<device::Device>> make_device(const std::string& name,
+                                                              ComputeType compute,
+                                                              int index) override;
 };
+
+// Those that run on the CPU.
+std::vector<std::string> host_kernel_sets();
 
 }  // namespace conclave::worker
 

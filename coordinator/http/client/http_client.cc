@@ -2,8 +2,10 @@
 
 #include <array>
 #include <boost/asio/connect.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -42,26 +44,46 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void start() {
-    error_code error;
-    const auto address = asio::ip::make_address(options_.endpoint.host == "localhost" ? "127.0.0.1" : options_.endpoint.host, error);
-    if (error) return fail(absl::InvalidArgumentError(absl::StrCat(options_.endpoint.host, ": not an IP address")));
+    asio::generic::stream_protocol::endpoint target;
+    if (const auto status = resolve(&target); !status.ok()) return fail(status);
     timer_.expires_after(options_.timeout);
     timer_.async_wait([self = shared_from_this()](error_code ec) {
       if (!ec) self->fail(absl::DeadlineExceededError("no complete answer within the client's time limit"));
     });
-    socket_.async_connect({address, options_.endpoint.port}, [self = shared_from_this()](error_code ec) {
+    socket_.async_connect(target, [self = shared_from_this()](error_code ec) {
       if (ec) return self->fail_with("cannot connect to", ec);
       self->write();
     });
   }
 
  private:
+  absl::Status resolve(asio::generic::stream_protocol::endpoint* target) const {
+    const HttpEndpoint& endpoint = options_.endpoint;
+    if (!endpoint.socket_path.empty()) {
+      *target = asio::local::stream_protocol::endpoint(endpoint.socket_path);
+      return absl::OkStatus();
+    }
+    error_code error;
+    const auto address = asio::ip::make_address(endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host, error);
+    if (!error) {
+      *target = asio::ip::tcp::endpoint(address, endpoint.port);
+      return absl::OkStatus();
+    }
+    asio::io_context io;
+    const auto found = asio::ip::tcp::resolver(io).resolve(endpoint.host, std::to_string(endpoint.port), error);
+    if (error || found.empty()) return absl::InvalidArgumentError(absl::StrCat(endpoint.host, ": no such host"));
+    *target = found.begin()->endpoint();
+    return absl::OkStatus();
+  }
+
   void write() {
     socket_.set_option(asio::ip::tcp::no_delay(true), ignored_);
     request_.method_string(exchange_.method);
     request_.target(exchange_.path);
     request_.version(11);
-    request_.set(http::field::host, absl::StrCat(options_.endpoint.host, ":", options_.endpoint.port));
+    request_.set(http::field::host, options_.endpoint.socket_path.empty()
+                                        ? absl::StrCat(options_.endpoint.host, ":", options_.endpoint.port)
+                                        : std::string("localhost"));
     request_.set(http::field::connection, "close");
     if (!options_.api_key.empty()) request_.set(http::field::authorization, "Bearer " + options_.api_key);
     if (!exchange_.body.empty()) request_.set(http::field::content_type, "application/json");
@@ -103,7 +125,7 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void fail_with(const char* what, error_code ec) {
-    fail(absl::UnavailableError(absl::StrCat(what, " http://", options_.endpoint.host, ":", options_.endpoint.port, ": ", ec.message())));
+    fail(absl::UnavailableError(absl::StrCat(what, " ", to_string(options_.endpoint), ": ", ec.message())));
   }
   void fail(absl::Status status) {
     answer_.error = std::move(status);
@@ -117,7 +139,7 @@ class Session : public std::enable_shared_from_this<Session> {
     exchange_.on_done(std::move(answer_));
   }
 
-  asio::ip::tcp::socket socket_;
+  asio::generic::stream_protocol::socket socket_;
   asio::steady_timer timer_;
   const HttpClient::Options& options_;
   Exchange exchange_;
@@ -160,8 +182,14 @@ class BeastClient : public HttpClient {
 absl::StatusOr<HttpEndpoint> parse_http_endpoint(std::string_view url) {
   std::string_view rest = url;
   const auto bad = [&] {
-    return absl::InvalidArgumentError(absl::StrCat("\"", std::string(url), "\" is no endpoint; expected http://HOST:PORT"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", std::string(url), "\" is no endpoint; expected http://HOST:PORT or unix:PATH"));
   };
+  if (rest.starts_with("unix:")) {
+    rest.remove_prefix(5);
+    if (rest.empty() || rest.size() > 107) return bad();
+    return HttpEndpoint{"", 0, std::string(rest)};
+  }
   if (!rest.starts_with("http://")) return bad();
   rest.remove_prefix(7);
   rest = rest.substr(0, rest.find('/'));
@@ -169,7 +197,12 @@ absl::StatusOr<HttpEndpoint> parse_http_endpoint(std::string_view url) {
   if (colon == std::string_view::npos || colon == 0) return bad();
   const int port = std::atoi(std::string(rest.substr(colon + 1)).c_str());
   if (port < 1 || port > 65535) return bad();
-  return HttpEndpoint{std::string(rest.substr(0, colon)), static_cast<uint16_t>(port)};
+  return HttpEndpoint{std::string(rest.substr(0, colon)), static_cast<uint16_t>(port), ""};
+}
+
+std::string to_string(const HttpEndpoint& endpoint) {
+  if (!endpoint.socket_path.empty()) return "unix:" + endpoint.socket_path;
+  return absl::StrCat("http://", endpoint.host, ":", endpoint.port);
 }
 
 std::unique_ptr<HttpClient> HttpClient::create(Options options) { return std::make_unique<BeastClient>(std::move(options)); }

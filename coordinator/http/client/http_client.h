@@ -12,15 +12,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "coordinator/http/client/http_endpoint.h"
 
 namespace conclave::coordinator {
-
-struct HttpEndpoint {
-  std::string host;
-  uint16_t port = 0;
-};
-// "http://127.0.0.1:8000" (a path behind it is ignored). INVALID_ARGUMENT with a sentence for anything else.
-absl::StatusOr<HttpEndpoint> parse_http_endpoint(std::string_view url);
 
 struct HttpAnswer {
   int status = 0;         // 0: no answer, see error

@@ -26,6 +26,17 @@ TEST_F(EngineTest, AnswersARequest) {
   EXPECT_EQ(status.kv_blocks, 64);
 }
 
+TEST_F(EngineTest, ATokenBeyondTheVocabularyIsRefusedBeforeItReachesARank) {
+  auto options = options_for(1);
+  options.vocab = 50;
+  start(options, {FakeGroupOptions{}});
+  auto request = request_of(20, 3);
+  request.prompt[7] = 50;
+  const auto id = engine_->submit(request, std::make_shared<Recorder>());
+  EXPECT_EQ(id.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(absl::StrContains(id.status().message(), "token 50 at position 7")) << id.status();
+}
+
 TEST_F(EngineTest, ManyConcurrentRequestsOverRanksGetTheirOwnTokens) {
   auto options = options_for(3);
   options.max_step_tokens = 48;
@@ -94,9 +105,36 @@ TEST_F(EngineTest, AFullQueueRefuses) {
   auto refused = std::make_shared<Recorder>();
   const auto id = engine_->submit(request_of(5, 2), refused);
   EXPECT_EQ(id.status().code(), absl::StatusCode::kResourceExhausted) << id.status();
+  auto probe = request_of(5, 2);
+  probe.probe = true;
+  accepted.push_back(std::make_shared<Recorder>());
+  submit(probe, accepted.back());
   group().let_go();
   for (const auto& recorder : accepted) EXPECT_EQ(recorder->wait().reason, FinishReason::kLength);
   EXPECT_EQ(refused->ends(), 0);
+}
+
+TEST_F(EngineTest, EndsOpenRequestsWithTheReasonOnRequest) {
+  auto options = options_for(1);
+  options.max_running = 1;
+  start(options, {FakeGroupOptions{}});
+  group().hold();
+  auto running = std::make_shared<Recorder>();
+  auto waiting = std::make_shared<Recorder>();
+  submit(request_of(5, 20), running);
+  submit(request_of(5, 20), waiting);
+  group().wait_until_holding();
+  engine_->end_requests(absl::UnavailableError("because"));
+  for (const auto& recorder : {running, waiting}) {
+    const GenerationEnd end = recorder->wait();
+    EXPECT_EQ(end.reason, FinishReason::kError);
+    EXPECT_EQ(end.error.message(), "because");
+    EXPECT_EQ(recorder->ends(), 1);
+  }
+  group().let_go();
+  auto next = std::make_shared<Recorder>();
+  submit(request_of(5, 3), next);
+  EXPECT_EQ(next->wait().reason, FinishReason::kLength) << "the group stays";
 }
 
 TEST_F(EngineTest, RefusesWhatCanNeverRun) {

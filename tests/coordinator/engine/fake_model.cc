@@ -52,12 +52,38 @@ void FakeRanks::problem(const protocol::SequenceChunk& chunk, const std::string&
 }
 
 protocol::StepResult FakeRanks::run(const protocol::StepPlan& plan) {
+  shared_kv_ = plan.shared_kv;
+  move_blocks(plan);
   check_sharing(plan);
   protocol::StepResult result;
   result.step = plan.step;
   for (const protocol::SequenceChunk& chunk : plan.chunks) run_chunk(chunk, &result);
   result.ranks.resize(slots_.size());
+  for (protocol::RankTiming& rank : result.ranks) {
+    if (plan.trace) rank.spans = {{"attention", 0, 0, 1e-6}};
+  }
   return result;
+}
+
+// All are read before any is written, as one exchange of real ranks does it.
+void FakeRanks::move_blocks(const protocol::StepPlan& plan) {
+  std::vector<std::vector<Slot>> read;
+  for (const protocol::KvMove& move : plan.kv_moves) {
+    std::vector<Slot>& content = read.emplace_back();
+    for (const int32_t block : move.from_blocks) {
+      const auto first = slots_[static_cast<size_t>(move.from_rank)].begin() + block * kBlockTokens;
+      content.insert(content.end(), first, first + kBlockTokens);
+    }
+  }
+  for (size_t m = 0; m < plan.kv_moves.size(); ++m) {
+    const protocol::KvMove& move = plan.kv_moves[m];
+    auto& slots = slots_[static_cast<size_t>(move.to_rank)];
+    for (size_t i = 0; i < move.to_blocks.size(); ++i) {
+      std::copy_n(read[m].begin() + static_cast<std::ptrdiff_t>(i) * kBlockTokens, kBlockTokens,
+                  slots.begin() + move.to_blocks[i] * kBlockTokens);
+    }
+    moves_ += move.from_rank != move.to_rank ? 1 : 0;
+  }
 }
 
 // A block that a chunk writes is named by no other chunk of the step.
@@ -67,13 +93,13 @@ void FakeRanks::check_sharing(const protocol::StepPlan& plan) {
   for (const auto& chunk : plan.chunks) {
     if (!ids.insert(chunk.sequence_id).second) problem(chunk, "twice in a step");
     for (const int32_t block : std::set<int32_t>(chunk.block_ids.begin(), chunk.block_ids.end())) {
-      ++users[{chunk.home_rank, block}];
+      ++users[{shared_kv_ ? 0 : chunk.home_rank, block}];
     }
   }
   for (const auto& chunk : plan.chunks) {
     for (size_t i = static_cast<size_t>(chunk.start_position) / kBlockTokens;
          i < chunk.block_ids.size(); ++i) {
-      if (users[{chunk.home_rank, chunk.block_ids[i]}] > 1)
+      if (users[{shared_kv_ ? 0 : chunk.home_rank, chunk.block_ids[i]}] > 1)
         problem(chunk, "writes a block that others use");
     }
   }
@@ -85,6 +111,8 @@ void FakeRanks::run_chunk(const protocol::SequenceChunk& chunk, protocol::StepRe
     return problem(chunk, "no such rank");
   auto& slots = slots_[static_cast<size_t>(chunk.home_rank)];
   if (chunk.tokens.empty()) return problem(chunk, "no rows");
+  if (chunk.coherent && (!shared_kv_ || chunk.tokens.size() != 1))
+    return problem(chunk, "coherent without K/V on every rank, or with several rows");
   if (static_cast<int32_t>(chunk.block_ids.size()) != blocks_for(end))
     return problem(chunk, "wrong number of blocks");
   for (const int32_t block : chunk.block_ids) {
@@ -109,6 +137,12 @@ void FakeRanks::run_chunk(const protocol::SequenceChunk& chunk, protocol::StepRe
     if (token < 0) return problem(chunk, "negative token");
     hash = extend(hash, token);
     slot(position) = {hash, position, token};
+    const auto at = static_cast<size_t>(&slot(position) - slots.data());
+    for (auto& other : slots_) {
+      if (!shared_kv_) continue;
+      if (at >= other.size()) return problem(chunk, "a block that not every rank has");
+      other[at] = slot(position);
+    }
   }
   rows_ += static_cast<int64_t>(chunk.tokens.size());
   protocol::SequenceResult sequence;
@@ -117,6 +151,10 @@ void FakeRanks::run_chunk(const protocol::SequenceChunk& chunk, protocol::StepRe
     sequence.sampled = true;
     sequence.token = choose(hash, chunk.sampling, vocab_);
     sequence.logprob = -static_cast<float>(chunk.sampling.position);
+  }
+  if (chunk.want_rank_hits) {
+    for (size_t rank = 0; rank < slots_.size(); ++rank)
+      sequence.rank_hits.push_back(static_cast<int32_t>((hash >> (4 * rank)) % 16));
   }
   report(chunk, &sequence);
   result->sequences.push_back(std::move(sequence));

@@ -127,6 +127,7 @@ class World {
 
   int64_t preemptions() const { return preemptions_; }
   int64_t hits() const { return hits_; }
+  int64_t moves() const { return ranks_.moves(); }
   size_t accepted() const { return tracked_.size(); }
 
  private:
@@ -144,6 +145,8 @@ class World {
     options.max_step_tokens = kBudgets[draw(6)];
     options.max_rank_step_tokens = kBudgets[draw(6)];
     options.prefix_cache = draw(3) != 0;
+    options.coherent = ranks > 1 && draw(2) == 0;
+    options.match_homes = draw(2) == 0;
     if (draw(2) == 0) options.force_preempt_seed = random_();
     return options;
   }
@@ -257,7 +260,7 @@ class World {
 };
 
 TEST(SchedulerProperty, EveryRequestGetsTheTokensThatItWouldGetAlone) {
-  int64_t preemptions = 0, hits = 0;
+  int64_t preemptions = 0, hits = 0, moves = 0;
   size_t accepted = 0;
   for (uint32_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -268,9 +271,11 @@ TEST(SchedulerProperty, EveryRequestGetsTheTokensThatItWouldGetAlone) {
     if (HasFailure()) return;
     preemptions += world.preemptions();
     hits += world.hits();
+    moves += world.moves();
     accepted += world.accepted();
   }
   // The draw must reach what it is here to test.
+  EXPECT_GT(moves, 100);
   EXPECT_GT(preemptions, 300);
   EXPECT_GT(hits, 5000);
   EXPECT_GT(accepted, 5000u);

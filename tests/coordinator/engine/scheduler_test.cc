@@ -197,6 +197,49 @@ TEST_F(SchedulerTest, RequestsThatReportTheirPromptBypassTheCache) {
   EXPECT_EQ(part.logprobs[0].target.token, 1);
 }
 
+TEST_F(SchedulerTest, SequencesWhosePlansWouldGrowTooLargeTakeTurns) {
+  SchedulerOptions options = small_options();
+  options.max_plan_bytes = 4096;
+  start(options);
+  std::vector<SequenceId> ids;
+  for (int32_t i = 0; i < 6; ++i) {
+    GenerationRequest request = request_of(10, 5, i * 50);
+    request.sampling.repetition_penalty = 1.5f;
+    for (int32_t b = 0; b < 150; ++b) request.sampling.bias.push_back({b, 0.5f});
+    ids.push_back(add(std::move(request)));
+  }
+  while (scheduler_->has_work()) {
+    const ScheduledStep planned = step();
+    ASSERT_LE(encode(planned.plan).size(), 4096u);
+    ASSERT_GE(planned.plan.chunks.size(), 1u);
+  }
+  for (const SequenceId id : ids) EXPECT_EQ(tokens_of(id).size(), 5u);
+}
+
+TEST_F(SchedulerTest, ReportedLogitsOfAStepFitAFrame) {
+  SchedulerOptions options = small_options();
+  options.vocab = 6 << 20;  // 24 MiB a row
+  start(options);
+  GenerationRequest request = request_of(9, 0);
+  request.want_logits = true;
+  add(std::move(request));
+  auto planned = scheduler_->plan(1);
+  ASSERT_TRUE(planned.has_value());
+  EXPECT_EQ(rows(*planned), (std::vector<std::pair<SequenceId, size_t>>{{1, 2}}));
+}
+
+TEST_F(SchedulerTest, LargeStepsMayTakeLonger) {
+  SchedulerOptions options = small_options();
+  options.kv_blocks = {128};
+  options.max_model_len = 2048;
+  options.max_step_tokens = options.max_rank_step_tokens = 1024;
+  options.step_deadline_ms = 100;
+  start(options);
+  add(request_of(600, 2));
+  EXPECT_EQ(step().plan.deadline_ms, 300);
+  EXPECT_EQ(step().plan.deadline_ms, 100);
+}
+
 TEST_F(SchedulerTest, SpreadsSequencesOverRanks) {
   auto options = small_options();
   options.kv_blocks = {8, 8, 8};

@@ -228,7 +228,22 @@ TEST_F(WorkerGroupTest, FailsWhenARankFallsSilentWhileLoading) {
   poll_until([&] { return group_->state() == GroupState::kLoading; });
   advance(milliseconds(2001));
   poll_until_failed();
-  expect_sentence({"rank 0 (host host0, pid 1000)", "while loading"});
+  expect_sentence({"rank 0 (host host0, pid 1000)", "no further with loading"});
+}
+
+TEST_F(WorkerGroupTest, FailsWhenHeartbeatsStopWhileLoading) {
+  GroupOptions options;
+  options.heartbeat_timeout = milliseconds(100);
+  begin(1, options);
+  rank_at(0).send_join();
+  poll_until([&] { return group_->state() == GroupState::kLoading; });
+  send_health_and_wait(0, -1, -1, "loading", 0.125);
+  advance(milliseconds(399));
+  poll();
+  EXPECT_EQ(group_->state(), GroupState::kLoading);
+  advance(milliseconds(2));
+  poll_until_failed();
+  expect_sentence({"rank 0 (host host0, pid 1000)", "no heartbeat", "while loading"});
 }
 
 TEST_F(WorkerGroupTest, WakesTheOthersOnlyAfterASleep) {
@@ -271,6 +286,17 @@ TEST_F(WorkerGroupTest, ARankLostBeforeItsHeartbeatIsPlacedByThoseWhoMissIt) {
   rank_at(0).send_health(7, 4, "combine", 0.125);
   poll_until_failed();
   expect_sentence({"rank 1 (host host1", "step 7", "rank 0 (host host0", "misses it in layer 4", "'combine'", "0.1"});
+}
+
+TEST_F(WorkerGroupTest, WithoutAWitnessTheLastHeartbeatSaysWhereALostRankWas) {
+  make_ready(2);
+  send_health_and_wait(1, 6, 2, "attention", 0.125);
+  group_->send_plan(plan(7), now_);
+  rank_at(1).close();
+  poll_until([&] { return !group_->rank_status(now_)[1].connected; });
+  advance(milliseconds(protocol::kHealthPeriodMs + 50));
+  poll_until_failed();
+  expect_sentence({"rank 1 (host host1", "step 7", "step 6, layer 2, operation 'attention'"});
 }
 
 TEST_F(WorkerGroupTest, WithoutAWitnessALostRankIsNamedWithinAHeartbeatPeriod) {

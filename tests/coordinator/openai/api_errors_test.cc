@@ -1,5 +1,7 @@
 // What a client is told when a request cannot be served.
 
+#include "coordinator/openai/requests.h"
+#include "coordinator/openai/text_worker.h"
 #include "tests/coordinator/openai/api_fixture.h"
 
 namespace conclave::coordinator {
@@ -43,6 +45,43 @@ TEST_F(ApiErrorsTest, TooLongForTheContextSaysBothNumbers) {
     EXPECT_NE(error["message"].get<std::string>().find("129"), std::string::npos);
   }
   EXPECT_EQ(engine_.submitted(), 0u);
+}
+
+// A tokenizer may know more tokens than the model: such a token must not reach the workers.
+TEST_F(ApiErrorsTest, TextThatBecomesATokenBeyondTheModelIsRefused) {
+  ApiServerOptions options;
+  options.vocab_size = 'y';
+  start(options);
+  for (const auto& [path, json] :
+       {std::pair(kCompletionPath, std::string(R"({"model":"m","prompt":"any"})")),
+        std::pair(kChatPath, std::string(R"({"model":"m","messages":[{"role":"user","content":"y"}]})"))}) {
+    const ClientResponse response = post(path, json);
+    EXPECT_EQ(response.status, 400);
+    EXPECT_EQ(error_of(response)["param"], std::string(path) == kChatPath ? "messages" : "prompt");
+    EXPECT_NE(error_of(response)["message"].get<std::string>().find("token 12"), std::string::npos)
+        << response.body;
+  }
+  EXPECT_EQ(engine_.submitted(), 0u);
+}
+
+TEST_F(ApiErrorsTest, TooManyStopTokenIdsAreRefused) {
+  start();
+  std::string ids = "65";
+  for (size_t i = 0; i < kMaxStopTokenIds; ++i) ids += ",65";
+  const ClientResponse response = post(kChatPath, chat_json(R"(,"stop_token_ids":[)" + ids + "]"));
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(error_of(response)["param"], "stop_token_ids");
+}
+
+TEST_F(ApiErrorsTest, LargeBodiesAreAnsweredLikeSmallOnes) {
+  start();
+  const std::string text(2 * kInlineBodyBytes, 'a');
+  const ClientResponse response = post(kCompletionPath, R"({"model":"m","prompt":")" + text + "\"}");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(error_of(response)["code"], "context_length_exceeded");
+  const ClientResponse tokens = post("/tokenize", R"({"model":"m","prompt":")" + text + "\"}");
+  EXPECT_EQ(tokens.status, 200);
+  EXPECT_EQ(nlohmann::json::parse(tokens.body)["count"], text.size());
 }
 
 TEST_F(ApiErrorsTest, TokensOutsideTheVocabularyAreNamed) {

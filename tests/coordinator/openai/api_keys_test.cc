@@ -1,4 +1,4 @@
-#include "coordinator/openai/api_keys.h"
+#include "coordinator/http/api_keys.h"
 
 #include <gtest/gtest.h>
 

@@ -56,6 +56,16 @@ TEST_F(ChatApiTest, RequestReachesTheEngineWithDefaultsOfTheModel) {
   EXPECT_EQ(request.max_tokens, 128 - 8) << "to the end of the context";
 }
 
+TEST_F(ChatApiTest, TheModelsLimitAppliesWhereTheRequestNamesNone) {
+  ApiServerOptions options;
+  options.model_defaults.max_new_tokens = 20;
+  start(options);
+  ask(chat_json(), 1, [this] { engine_.end(0, FinishReason::kLength); });
+  EXPECT_EQ(engine_.request(0).max_tokens, 20);
+  ask(chat_json(R"(,"max_tokens":30)"), 2, [this] { engine_.end(1, FinishReason::kLength); });
+  EXPECT_EQ(engine_.request(1).max_tokens, 30);
+}
+
 TEST_F(ChatApiTest, DefaultsOfTheModelCanBeSwitchedOff) {
   ApiServerOptions options;
   options.model_defaults.temperature = 0.25f;

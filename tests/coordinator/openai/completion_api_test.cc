@@ -57,6 +57,21 @@ TEST_F(CompletionApiTest, SeveralPromptsHaveARunningIndex) {
   EXPECT_EQ(body["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
 }
 
+TEST_F(CompletionApiTest, EqualPromptsAreSampledApartUnlessTheSeedIsGiven) {
+  start();
+  const auto two = [this](size_t first) {
+    return [this, first] {
+      engine_.end(first, FinishReason::kLength);
+      engine_.end(first + 1, FinishReason::kLength);
+    };
+  };
+  ask(R"({"model":"m","prompt":["same","same"]})", 2, two(0));
+  EXPECT_NE(engine_.request(0).sampling.seed, engine_.request(1).sampling.seed);
+  ask(R"({"model":"m","prompt":["same","same"],"seed":5})", 4, two(2));
+  EXPECT_EQ(engine_.request(2).sampling.seed, 5u);
+  EXPECT_EQ(engine_.request(3).sampling.seed, 5u);
+}
+
 TEST_F(CompletionApiTest, EchoWithoutLogprobsIsTheText) {
   start();
   const auto body = ask(completion_json(R"(,"echo":true)"), 1, [this] {

@@ -55,8 +55,70 @@ EngineStatus FakeEngine::status() const {
   return status_;
 }
 
+void FakeEngine::end_requests(absl::Status why) {
+  for (size_t i = 0; i < submitted(); ++i) {
+    if (listener(i) != nullptr) fail(i, why);
+  }
+}
+
 void FakeEngine::drain() {
   set_status([](EngineStatus& status) { status.draining = true; });
+}
+
+// One step on one rank is traced at once.
+void FakeEngine::start_trace(int32_t steps) {
+  std::lock_guard lock(mutex_);
+  protocol::RankTiming timing;
+  timing.spans = {{"attention", 0, 0.0, 0.001}, {"dispatch wait", 0, 0.001, 0.003}};
+  trace_ = {steps, steps > 1, {{7, 0.5, 0.004, {timing}}}};
+}
+
+void FakeEngine::stop_trace() {
+  std::lock_guard lock(mutex_);
+  trace_.running = false;
+}
+
+TraceStatus FakeEngine::trace() const {
+  std::lock_guard lock(mutex_);
+  return trace_;
+}
+
+void FakeEngine::set_rank_log_level(LogLevel level) {
+  std::lock_guard lock(mutex_);
+  rank_log_level_ = level;
+}
+
+std::optional<LogLevel> FakeEngine::rank_log_level() const {
+  std::lock_guard lock(mutex_);
+  return rank_log_level_;
+}
+
+void FakeEngine::cordon(std::string reason) {
+  set_status([&](EngineStatus& status) {
+    status.draining = true;
+    status.cordon_reason = std::move(reason);
+  });
+}
+
+void FakeEngine::uncordon() {
+  set_status([](EngineStatus& status) {
+    status.draining = false;
+    status.cordon_reason.clear();
+  });
+}
+
+absl::StatusOr<std::vector<RequestStatus>> FakeEngine::requests(std::chrono::milliseconds) const {
+  std::lock_guard lock(mutex_);
+  std::vector<RequestStatus> open;
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    if (sequences_[i].listener == nullptr) continue;
+    RequestStatus& request = open.emplace_back();
+    request.id = static_cast<SequenceId>(i + 1);
+    request.request_id = sequences_[i].request.request_id;
+    request.prompt_tokens = static_cast<int32_t>(sequences_[i].request.prompt.size());
+    request.max_tokens = sequences_[i].request.max_tokens;
+  }
+  return open;
 }
 
 void FakeEngine::set_status(std::function<void(EngineStatus&)> change) {

@@ -22,8 +22,18 @@ class FakeEngine : public Engine {
   // Ends the request as cancelled, as the real engine does.
   void cancel(SequenceId id) override;
   EngineStatus status() const override;
+  void end_requests(absl::Status why) override;
   void drain() override;
   bool drained() const override { return true; }
+  void cordon(std::string reason) override;
+  void uncordon() override;
+  absl::StatusOr<std::vector<RequestStatus>> requests(
+      std::chrono::milliseconds patience) const override;
+  void start_trace(int32_t steps) override;
+  void stop_trace() override;
+  TraceStatus trace() const override;
+  void set_rank_log_level(LogLevel level) override;
+  std::optional<LogLevel> rank_log_level() const;
 
   void set_status(std::function<void(EngineStatus&)> change);
   // The next submissions fail with this; OK: they succeed.
@@ -60,6 +70,8 @@ class FakeEngine : public Engine {
   absl::Status submit_status_;
   std::function<void(size_t)> on_submit_;
   std::vector<Sequence> sequences_;
+  TraceStatus trace_;
+  std::optional<LogLevel> rank_log_level_;
   size_t cancelled_ = 0;
 };
 

@@ -134,13 +134,13 @@ ClientResponse HttpClient::read_response(bool head_only) {
 
 std::string post_text(const std::string& path, const std::string& json,
                       const std::string& headers) {
-  return "POST " + path + " HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n" +
+  return "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
          headers + "Content-Length: " + std::to_string(json.size()) + "\r\n\r\n" + json;
 }
 
 ClientResponse http_get(uint16_t port, const std::string& path, const std::string& headers) {
   HttpClient client(port);
-  client.send("GET " + path + " HTTP/1.1\r\nHost: test\r\n" + headers + "\r\n");
+  client.send("GET " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n");
   return client.read_response();
 }
 

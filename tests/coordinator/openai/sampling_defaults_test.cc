@@ -34,6 +34,9 @@ TEST(SamplingDefaults, DescriptionSpellsNumbersAsTheFileDoes) {
   model.temperature = 0.7f;
   EXPECT_EQ(describe(defaults_of_model(model)),
             "temperature=0.7 top_p=1.0 top_k=0.0 min_p=0.0 repetition_penalty=1.0");
+  model.max_new_tokens = 64;
+  EXPECT_EQ(describe(defaults_of_model(model)),
+            "temperature=0.7 top_p=1.0 top_k=0.0 min_p=0.0 repetition_penalty=1.0 max_tokens=64");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-#ifndef CONCLAVE_COORDINATOR_OPENAI_API_KEYS_H_
-#define CONCLAVE_COORDINATOR_OPENAI_API_KEYS_H_
+#ifndef CONCLAVE_COORDINATOR_HTTP_API_KEYS_H_
+#define CONCLAVE_COORDINATOR_HTTP_API_KEYS_H_
 
 #include <optional>
 #include <string>
@@ -33,4 +33,4 @@ class ApiKeys {
 
 }  // namespace conclave::coordinator
 
-#endif  // CONCLAVE_COORDINATOR_OPENAI_API_KEYS_H_
+#endif  // CONCLAVE_COORDINATOR_HTTP_API_KEYS_H_

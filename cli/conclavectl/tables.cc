@@ -1,0 +1,123 @@
+#include "cli/conclavectl/tables.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "cli/conclavectl/output.h"
+
+namespace conclave::ctl {
+namespace {
+
+std::string rank_list(const Json& ranks) {
+  std::string text;
+  for (const Json& rank : ranks) absl::StrAppend(&text, text.empty() ? "" : "+", text_of(rank));
+  return text;
+}
+
+// "7 (12.5 %) 3 (11.0 %)": the experts that got most rows.
+std::string busiest(const Json& layer, size_t count) {
+  const auto rows = layer["expert_rows"].get<std::vector<double>>();
+  const double total = std::accumulate(rows.begin(), rows.end(), 0.0);
+  std::vector<size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rows[a] != rows[b] ? rows[a] > rows[b] : a < b; });
+  std::string text;
+  for (size_t i = 0; i < std::min(count, order.size()) && total > 0; ++i) {
+    const Json& holders = layer["holders"];
+    const std::string where = order[i] < holders.size() ? absl::StrCat("@", rank_list(holders[order[i]])) : "";
+    absl::StrAppend(&text, text.empty() ? "" : "  ", order[i], where, " ", format_number(100 * rows[order[i]] / total), " %");
+  }
+  return text;
+}
+
+void append_flat(const std::string& name, const Json& value, std::string* out) {
+  if (value.is_object()) {
+    for (const auto& [key, member] : value.items()) append_flat(name.empty() ? key : absl::StrCat(name, ".", key), member, out);
+    return;
+  }
+  absl::StrAppend(out, name, ": ", text_of(value), "\n");
+}
+
+}  // namespace
+
+std::string ranks_table(const Json& document, bool wide) {
+  std::vector<std::string> header = {"RANK", "HOST", "UP", "STEP", "DOING", "HEARD", "KV", "TOKENS", "COMPUTE", "WAIT", "SLOWEST"};
+  if (wide) header.insert(header.end(), {"PID", "WEIGHTS", "KV-BYTES", "LOAD", "EXCHANGE", "EXPOSED", "SENT", "MESSAGES", "EXPERT-ROWS"});
+  Table table(std::move(header));
+  for (const Json& rank : document["ranks"]) {
+    const Json& totals = rank["totals"];
+    const std::string layer = number_of(rank, "layer", -1) >= 0 ? absl::StrCat(" of layer ", text_of(rank["layer"])) : "";
+    std::vector<std::string> row = {
+        text_of(rank["rank"]), text_of(rank["host"]), rank["up"] == true ? "yes" : "NO", text_of(rank["step"]),
+        text_of(rank["operation"]) + layer, format_seconds(number_of(rank, "heartbeat_age_seconds")),
+        absl::StrCat(text_of(rank["kv_blocks_used"]), "/", text_of(rank["kv_blocks"])), format_number(number_of(totals, "tokens"), 0),
+        format_seconds(number_of(totals, "compute_seconds")), format_seconds(number_of(totals, "wait_seconds")),
+        format_number(number_of(totals, "slowest_steps"), 0)};
+    if (wide) {
+      row.insert(row.end(), {text_of(rank["pid"]), format_bytes(number_of(rank, "weight_bytes")), format_bytes(number_of(rank, "kv_bytes")),
+                             format_seconds(number_of(rank, "load_seconds")), format_seconds(number_of(totals, "exchange_seconds")),
+                             format_seconds(number_of(totals, "exchange_exposed_seconds")), format_bytes(number_of(totals, "exchange_bytes")),
+                             format_number(number_of(totals, "exchange_messages"), 0), format_number(number_of(totals, "expert_rows"), 0)});
+    }
+    table.add(std::move(row));
+  }
+  return table.text();
+}
+
+std::string requests_table(const Json& document, bool wide) {
+  std::vector<std::string> header = {"ID", "REQUEST", "STATE", "RANK", "AGE", "PROMPT", "GENERATED"};
+  if (wide) header.insert(header.end(), {"COMPUTED", "LIMIT", "BLOCKS", "PRIORITY", "REPLAYS"});
+  Table table(std::move(header));
+  for (const Json& request : document["requests"]) {
+    std::vector<std::string> row = {
+        text_of(request["id"]), text_of(request["request_id"]), text_of(request["state"]),
+        number_of(request, "rank", -1) < 0 ? "-" : text_of(request["rank"]), format_seconds(number_of(request, "age_seconds")),
+        text_of(request["prompt_tokens"]), text_of(request["generated_tokens"])};
+    if (wide) {
+      for (const char* name : {"computed_tokens", "max_tokens", "kv_blocks", "priority", "replays"}) row.push_back(text_of(request[name]));
+    }
+    table.add(std::move(row));
+  }
+  return table.text();
+}
+
+std::string experts_table(const Json& document, bool wide) {
+  const bool per_expert = document["per_expert"] == true;
+  std::vector<std::string> header = {"MOE-LAYER", "LAYER", "MAX/MEAN", "SHARE-OF-RANKS"};
+  if (per_expert) header.push_back("BUSIEST-EXPERTS");
+  Table table(std::move(header));
+  for (const Json& layer : document["layers"]) {
+    const auto rows = layer["rank_rows"].get<std::vector<double>>();
+    const double total = std::accumulate(rows.begin(), rows.end(), 0.0);
+    std::string shares;
+    for (const double value : rows)
+      absl::StrAppend(&shares, shares.empty() ? "" : " ", total > 0 ? format_number(100 * value / total) : "0", "%");
+    std::vector<std::string> row = {text_of(layer["moe_layer"]), text_of(layer["layer"]), format_number(number_of(layer, "max_over_mean", 1), 3), shares};
+    if (per_expert) row.push_back(busiest(layer, wide ? 12 : 4));
+    table.add(std::move(row));
+  }
+  return table.text();
+}
+
+std::string description(const Json& document) {
+  std::string out;
+  if (!document.is_object()) return text_of(document) + "\n";
+  for (const auto& [name, value] : document.items()) {
+    if (name != "version" && name != "kind") append_flat(name, value, &out);
+  }
+  return out;
+}
+
+std::string first_lines(const std::string& text, int lines) {
+  size_t at = 0;
+  for (int i = 0; i < lines; ++i) {
+    at = text.find('\n', at);
+    if (at == std::string::npos) return text;
+    ++at;
+  }
+  return text.substr(0, at);
+}
+
+}  // namespace conclave::ctl

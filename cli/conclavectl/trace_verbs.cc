@@ -1,0 +1,88 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "base/file.h"
+#include "base/status_macros.h"
+#include "cli/conclavectl/output.h"
+#include "cli/conclavectl/tables.h"
+#include "cli/conclavectl/verbs.h"
+
+namespace conclave::ctl {
+namespace {
+
+absl::Status show(const Session& session, const Json& document) {
+  if (session.wants_data()) {
+    print_data(session, document);
+  } else {
+    std::fputs(description(document).c_str(), stdout);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status stop_trace(Session& session, const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string trace, session.text("POST", "/admin/v1/trace/stop", "{}"));
+  const Json json = Json::parse(trace, nullptr, false);
+  if (!json.is_object() || !json.contains("traceEvents")) return absl::UnimplementedError("the server's answer is no trace");
+  if (path.empty() || path == "-") {
+    std::fwrite(trace.data(), 1, trace.size(), stdout);
+    std::fputc('\n', stdout);
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(write_file_atomically(path, trace));
+  std::fprintf(stderr, "wrote %zu events to %s; open it at https://ui.perfetto.dev or chrome://tracing\n", json["traceEvents"].size(), path.c_str());
+  return absl::OkStatus();
+}
+
+void add_trace(CLI::App& app, Action* action) {
+  CLI::App* trace = app.add_subcommand("trace", "What every rank does in a few steps, for Perfetto: start, status, stop");
+  trace->require_subcommand(1);
+  auto steps = std::make_shared<int32_t>(8);
+  CLI::App* start = trace->add_subcommand("start", "Trace the next steps");
+  start->add_option("--steps", *steps, "how many")->check(CLI::Range(1, 200));
+  start->callback([action, steps] {
+    *action = [steps](Session& session) -> absl::Status {
+      ASSIGN_OR_RETURN(const Json answer, session.post("/admin/v1/trace/start", {{"steps", *steps}}));
+      return show(session, answer);
+    };
+  });
+  trace->add_subcommand("status", "How many steps are traced already")->callback([action] {
+    *action = [](Session& session) -> absl::Status {
+      ASSIGN_OR_RETURN(const Json answer, session.get("/admin/v1/trace"));
+      return show(session, answer);
+    };
+  });
+  auto path = std::make_shared<std::string>();
+  CLI::App* stop = trace->add_subcommand("stop", "End the trace and fetch it (Chrome trace event JSON)");
+  stop->add_option("--write", *path, "file; default: stdout");
+  stop->callback([action, path] {
+    *action = [path](Session& session) { return stop_trace(session, *path); };
+  });
+}
+
+}  // namespace
+
+void add_trace_verbs(CLI::App& app, Action* action) {
+  add_trace(app, action);
+  auto level = std::make_shared<std::string>();
+  CLI::App* log_level = app.add_subcommand("log-level", "Change the log level of coordinator and ranks at run time");
+  log_level->add_option("level", *level, "debug, info, warning or error")
+      ->required()->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  log_level->callback([action, level] {
+    *action = [level](Session& session) -> absl::Status {
+      ASSIGN_OR_RETURN(const Json answer, session.post("/admin/v1/log-level", {{"level", *level}}));
+      return show(session, answer);
+    };
+  });
+  app.add_subcommand("logs", "The last lines that the coordinator logged")->callback([action] {
+    *action = [](Session& session) -> absl::Status {
+      ASSIGN_OR_RETURN(const Json answer, session.get("/admin/v1/logs"));
+      if (session.wants_data()) return show(session, answer);
+      for (const Json& line : answer["lines"]) std::printf("%s\n", text_of(line).c_str());
+      return absl::OkStatus();
+    };
+  });
+}
+
+}  // namespace conclave::ctl

@@ -1,0 +1,78 @@
+#include "cli/placement_setup.h"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "base/dtype.h"
+#include "base/status_macros.h"
+
+namespace conclave::cli {
+namespace {
+
+std::chrono::milliseconds from_seconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(1e3 * seconds));
+}
+
+placement::ExpertCost expert_cost(const model::ModelSpec& spec, ComputeType compute) {
+  const auto element = static_cast<double>(dtype_bytes(activation_dtype(compute)));
+  const double parameters = 3.0 * spec.hidden * spec.expert_width;
+  placement::ExpertCost cost;
+  cost.row_bytes = element * spec.hidden;
+  cost.weight_bytes = element * parameters;
+  cost.flops = 2 * parameters;
+  return cost;
+}
+
+}  // namespace
+
+void add_placement_flags(CLI::App& app, PlacementOptions* o) {
+  app.add_option("--replan", o->replan, "move experts by itself when balance or locality drift: auto or off")
+      ->envname("CONCLAVE_REPLAN")->check(CLI::IsMember({"off", "auto"}));
+  app.add_option("--replan-period-s", o->replan_period_s, "how often it looks")->check(CLI::Range(0.1, 1e6));
+  app.add_option("--replan-cooldown-s", o->replan_cooldown_s, "how long a new placement is left alone")
+      ->check(CLI::Range(0.0, 1e6));
+  app.add_option("--replan-objective", o->objective, "transitions, messages or time")
+      ->check(CLI::IsMember({"transitions", "messages", "time"}));
+  app.add_option("--replan-max-imbalance", o->max_imbalance, "most expert rows of a rank over the mean, in each layer")
+      ->check(CLI::Range(1.0, 1e6));
+  app.add_option("--replan-time-limit-s", o->time_limit_s, "of the solver")->check(CLI::Range(0.01, 3600.0));
+  app.add_option("--replan-migration-share", o->migration_share, "share of all experts that one re-placement may move")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--profile-half-life-s", o->profile_half_life_s, "after so long what routers chose counts half")
+      ->check(CLI::Range(1.0, 1e7));
+  app.add_option("--profile-report-ms", o->profile_report_ms, "how often ranks report what routers chose; 0: never")
+      ->envname("CONCLAVE_PROFILE_REPORT_MS")->check(CLI::Range(0, 1 << 30));
+  app.add_option("--nodes", o->nodes, "machines that the ranks are spread over, for placement")->check(CLI::Range(1, 1 << 16));
+}
+
+absl::StatusOr<std::unique_ptr<coordinator::PlacementManager>> make_placement_manager(
+    const PlacementOptions& o, const model::ModelSpec& spec, coordinator::EngineOptions* engine_options) {
+  std::unique_ptr<coordinator::PlacementManager> manager;
+  if (spec.moe_layers().empty()) return manager;
+  coordinator::PlacementManager::Options options;
+  options.window.shape = {spec.moe_layers(), spec.experts, spec.top_k};
+  options.window.half_life_seconds = o.profile_half_life_s;
+  options.cost = expert_cost(spec, engine_options->configure.compute);
+  options.nodes = o.nodes;
+  options.automatic.on = o.replan == "auto";
+  options.automatic.period = from_seconds(o.replan_period_s);
+  options.automatic.cooldown = from_seconds(o.replan_cooldown_s);
+  options.automatic.migration_share = o.migration_share;
+  coordinator::PlanRequest& request = options.automatic.request;
+  request.objective = o.objective == "messages" ? placement::Objective::kMessages
+                      : o.objective == "time"   ? placement::Objective::kTime
+                                                : placement::Objective::kTransitions;
+  request.max_imbalance = o.max_imbalance;
+  request.time_limit_seconds = o.time_limit_s;
+  if (engine_options->configure.plan == "coherent") options.plan = placement::Plan::kCoherent;
+  options.solve = placement::solve;
+  ASSIGN_OR_RETURN(manager, coordinator::PlacementManager::create(std::move(options)));
+  engine_options->routing_report_ms = o.profile_report_ms;
+  engine_options->on_routing = [manager = manager.get()](std::vector<protocol::RoutingCounts> counts) {
+    manager->add_routing(std::move(counts));
+  };
+  return manager;
+}
+
+}  // namespace conclave::cli

@@ -1,0 +1,44 @@
+#ifndef CONCLAVE_CLI_PLACEMENT_SETUP_H_
+#define CONCLAVE_CLI_PLACEMENT_SETUP_H_
+
+// How `serve` and `coordinator` make the placement manager: its flags, and what becomes of them.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "coordinator/engine/create_engine.h"
+#include "coordinator/placement/placement_manager.h"
+#include "model/model_spec.h"
+
+namespace CLI {
+class App;
+}
+
+namespace conclave::cli {
+
+struct PlacementOptions {
+  std::string replan = "off";            // off | auto
+  double replan_period_s = 60;
+  double replan_cooldown_s = 120;
+  std::string objective = "transitions";
+  double max_imbalance = 1.15;
+  double time_limit_s = 10;
+  double migration_share = 0.25;
+  double profile_half_life_s = 600;
+  int32_t profile_report_ms = 500;       // 0: no routing profile
+  int32_t nodes = 1;
+};
+
+void add_placement_flags(CLI::App& app, PlacementOptions* options);
+
+// Null for a model without routed experts. Adds what the engine must do for it to *engine_options; the
+// manager must outlive that engine, be attached to it, and be stopped before it goes.
+absl::StatusOr<std::unique_ptr<coordinator::PlacementManager>> make_placement_manager(
+    const PlacementOptions& options, const model::ModelSpec& spec,
+    coordinator::EngineOptions* engine_options);
+
+}  // namespace conclave::cli
+
+#endif  // CONCLAVE_CLI_PLACEMENT_SETUP_H_

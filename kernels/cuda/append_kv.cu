@@ -1,0 +1,144 @@
+// From projected rows to queries and cache: norms of q and k, clip, rotary embedding, K/V append.
+
+#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/element.cuh"
+#include "kernels/cuda/kv_layout.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/device/cuda/ops.h"
+
+namespace conclave::device::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / 32;
+
+// Sum of squares of x[0, n) over the block.
+__device__ float square_sum(const float* x, int32_t n, float* scratch) {
+  float sum = 0;
+  for (int32_t i = threadIdx.x; i < n; i += kThreads) sum = fmaf(x[i], x[i], sum);
+  const float total = block_sum(sum, scratch);
+  __syncthreads();
+  return total;
+}
+
+struct HeadNorm {
+  const float* weight;  // of this head; null: none
+  float scale;
+};
+
+__device__ HeadNorm norm_of(const AttentionShape& shape, const float* head, int32_t index,
+                            const float* weight, float full_width_scale) {
+  if (weight == nullptr || shape.qk_norm == kQkNormNone) return {nullptr, 1.0f};
+  if (shape.qk_norm == kQkNormFullWidth) return {weight + index * shape.head_dim, full_width_scale};
+  float sum = 0;
+  for (int32_t i = threadIdx.x % 32; i < shape.head_dim; i += 32) sum = fmaf(head[i], head[i], sum);
+  const float mean = warp_sum(sum) / static_cast<float>(shape.head_dim);
+  return {weight, 1.0f / sqrtf(mean + shape.norm_eps)};
+}
+
+// fminf drops NaN; a NaN must stay one.
+__device__ float clip_keeping_nan(float x, float clip) {
+  return clip > 0 && x == x ? fminf(fmaxf(x, -clip), clip) : x;
+}
+
+// swizzle: the token's place in its block where the cache is swizzled, else 0, which changes
+// nothing.
+template <typename T>
+__device__ void write_head(const AttentionShape& shape, const AttentionParameters& parameters,
+                           const HeadNorm& norm, const float* head, int32_t position, bool rotates,
+                           int32_t swizzle, T* out) {
+  const auto value = [&](int32_t i) {
+    const float x = head[i];
+    return clip_keeping_nan(norm.weight != nullptr ? x * norm.scale * norm.weight[i] : x,
+                            shape.clip);
+  };
+  const int32_t rotary = rotates ? shape.rotary_dim : 0;
+  const int32_t half = rotary / 2;
+  for (int32_t i = threadIdx.x % 32; i < half; i += 32) {
+    float s, c;
+    sincosf(static_cast<float>(position) * parameters.inverse_freq[i], &s, &c);
+    s *= parameters.attention_factor;
+    c *= parameters.attention_factor;
+    const float a = value(i), b = value(i + half);
+    out[swizzled(i, swizzle)] = from_float<T>(fmaf(a, c, -(b * s)));
+    out[swizzled(i + half, swizzle)] = from_float<T>(fmaf(b, c, a * s));
+  }
+  for (int32_t i = rotary + threadIdx.x % 32; i < shape.head_dim; i += 32) {
+    out[swizzled(i, swizzle)] = from_float<T>(value(i));
+  }
+}
+
+// Blocks of 8 heads of a row, a warp per head.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    append_kv_kernel(AttentionShape shape, AttentionParameters parameters, AttentionBatch batch,
+                     const float* qkv, KvLayer kv, T* q_out) {
+  __shared__ float scratch[32];
+  wait_for_predecessor();
+  const int32_t t = blockIdx.x;
+  if (t >= actual_rows(batch.rows)) return;
+  const AttentionRow row = batch.row[t];
+  if (row.position < 0) return;
+  const int32_t d = shape.head_dim;
+  const int64_t width = int64_t{shape.heads + 2 * shape.kv_heads} * d;
+  const float* q = qkv + t * width;
+  const float* k = q + int64_t{shape.heads} * d;
+  const float* v = k + int64_t{shape.kv_heads} * d;
+  float q_scale = 1, k_scale = 1;
+  if (shape.qk_norm == kQkNormFullWidth) {
+    const int32_t q_width = shape.heads * d, k_width = shape.kv_heads * d;
+    const float q_mean = square_sum(q, q_width, scratch) / static_cast<float>(q_width);
+    const float k_mean = square_sum(k, k_width, scratch) / static_cast<float>(k_width);
+    q_scale = 1.0f / sqrtf(q_mean + shape.norm_eps);
+    k_scale = 1.0f / sqrtf(k_mean + shape.norm_eps);
+  }
+  const int32_t block = batch.block_ids[row.block_table + row.position / kKvTokens];
+  T* cache = reinterpret_cast<T*>(static_cast<char*>(kv.data) + block * kv.block_stride_bytes);
+  const int32_t token = row.position % kKvTokens;
+  const int32_t swizzle =
+      attention_on_tensor_cores(shape, sizeof(T) == 2 ? kComputeBF16 : kComputeF32) ? token : 0;
+  const int32_t heads = shape.heads + 2 * shape.kv_heads;
+  const int32_t h = blockIdx.y * kWarps + threadIdx.x / 32;
+  if (h < heads) {
+    if (h < shape.heads) {
+      const float* head = q + int64_t{h} * d;
+      const HeadNorm norm = norm_of(shape, head, h, parameters.q_norm, q_scale);
+      write_head(shape, parameters, norm, head, row.position, true, 0,
+                 q_out + (int64_t{t} * shape.heads + h) * d);
+    } else if (h < shape.heads + shape.kv_heads) {
+      const int32_t j = h - shape.heads;
+      const float* head = k + int64_t{j} * d;
+      const HeadNorm norm = norm_of(shape, head, j, parameters.k_norm, k_scale);
+      write_head(shape, parameters, norm, head, row.position, true, swizzle,
+                 cache + kv_offset(d, j, false, token));
+    } else {
+      const int32_t j = h - shape.heads - shape.kv_heads;
+      write_head(shape, parameters, {nullptr, 1.0f}, v + int64_t{j} * d, row.position, false,
+                 swizzle, cache + kv_offset(d, j, true, token));
+    }
+  }
+}
+
+}  // namespace
+
+Status append_kv(Context* context, Stream* stream, const AttentionShape* shape,
+                 const AttentionParameters* parameters, const AttentionBatch* batch, float* qkv,
+                 const KvLayer* kv, void* q_out) {
+  if (batch->rows.bound == 0) return kOk;
+  const dim3 grid(batch->rows.bound, (shape->heads + 2 * shape->kv_heads + kWarps - 1) / kWarps);
+  const dim3 block(kThreads);
+  const cudaError_t error =
+      context->compute_type == kComputeF32
+          ? start(append_kv_kernel<float>, grid, block, 0, native(stream), *shape, *parameters,
+                  *batch, qkv, *kv, static_cast<float*>(q_out))
+          : start(append_kv_kernel<bf16>, grid, block, 0, native(stream), *shape, *parameters,
+                  *batch, qkv, *kv, static_cast<bf16*>(q_out));
+  return check(error, "append_kv");
+}
+
+size_t kv_block_bytes(Context* context, const AttentionShape* shape) {
+  return static_cast<size_t>(kKvTokens) * 2 * static_cast<size_t>(shape->kv_heads) *
+         static_cast<size_t>(shape->head_dim) * (context->compute_type == kComputeF32 ? 4 : 2);
+}
+
+}  // namespace conclave::device::cuda

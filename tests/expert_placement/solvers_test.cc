@@ -1,0 +1,232 @@
+// Chain solvers against brute force and against each other.
+#include <gtest/gtest.h>
+
+#include "expert_placement/bounds/chain_bounds.h"
+#include "expert_placement/exact/exact_chain.h"
+#include "expert_placement/flow/balanced_assignment.h"
+#include "expert_placement/flow/min_cost_flow.h"
+#include "expert_placement/flow/topology_flow.h"
+#include "expert_placement/ilp/chain_programs.h"
+#include "expert_placement/ilp/mip_wire.h"
+#include "expert_placement/solver/single_copies.h"
+#include "expert_placement/sweeps/chain_search.h"
+#include "tests/expert_placement/routing_fixture.h"
+
+namespace conclave::placement {
+namespace {
+
+ChainInstance tiny(int32_t layers, int32_t experts, int32_t ranks, double cap, uint64_t seed) {
+  return instance_of(profile_of(random_rows(layers, experts, 2, 120, seed)), ranks, cap);
+}
+
+TEST(Flow, FindsTheCheapestWayAndSaysWhenThereIsNone) {
+  FlowProblem problem{
+      4, {{0, 1, 2, 1}, {0, 2, 2, 3}, {1, 3, 1, 1}, {2, 3, 2, 1}, {1, 2, 1, 0}}, {3, 0, 0, -3}};
+  const FlowSolution solution = min_cost_flow(problem);
+  ASSERT_TRUE(solution.feasible);
+  EXPECT_EQ(solution.cost, 2 + 2 + 4);
+  problem.supply = {4, 0, 0, -4};
+  EXPECT_FALSE(min_cost_flow(problem).feasible);
+}
+
+TEST(Flow, BalancedAssignmentEqualsBruteForce) {
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 20; ++round) {
+    std::vector<double> profit;
+    for (int i = 0; i < 5 * 3; ++i) profit.push_back(static_cast<double>(random() % 20));
+    const std::vector<int32_t> capacity = {2, 1, 3};
+    double best = -1;
+    for (int code = 0; code < 243; ++code) {
+      std::vector<int32_t> used(3, 0);
+      double sum = 0;
+      for (int item = 0, rest = code; item < 5; ++item, rest /= 3)
+        ++used[static_cast<size_t>(rest % 3)],
+            sum += profit[static_cast<size_t>(item * 3 + rest % 3)];
+      if (used[0] <= 2 && used[1] <= 1 && used[2] <= 3) best = std::max(best, sum);
+    }
+    const std::vector<int32_t> bins = assign_balanced(profit, capacity);
+    double sum = 0;
+    for (size_t item = 0; item < 5; ++item)
+      sum += profit[item * 3 + static_cast<size_t>(bins[item])];
+    EXPECT_EQ(sum, best);
+  }
+}
+
+TEST(Flow, TopologyPlacementEqualsBruteForce) {
+  std::mt19937_64 random(2);
+  std::vector<double> cost;
+  for (int i = 0; i < 2 * 3 * 2; ++i) cost.push_back(static_cast<double>(random() % 9));
+  const auto found = place_by_topology({2, 3, 2, cost, 2, 3});
+  ASSERT_TRUE(found.ok()) << found.status();
+  double best = 1e9;
+  for (int code = 0; code < 64; ++code) {
+    int in[2][2] = {{0, 0}, {0, 0}};
+    double sum = 0;
+    for (int item = 0; item < 6; ++item) {
+      const int rank = code >> item & 1;
+      ++in[item / 3][rank];
+      sum += cost[static_cast<size_t>(item * 2 + rank)];
+    }
+    if (in[0][0] <= 2 && in[0][1] <= 2 && in[1][0] <= 2 && in[1][1] <= 2 &&
+        in[0][0] + in[1][0] <= 3 && in[0][1] + in[1][1] <= 3)
+      best = std::min(best, sum);
+  }
+  EXPECT_EQ(found->cost, best);
+  EXPECT_FALSE(place_by_topology({2, 3, 2, cost, 1, 3}).ok());
+}
+
+TEST(BalanceLayer, IsNearTheBestAndKeepsSlots) {
+  const BalancedLayer layer = balance_layer({9, 7, 6, 5, 4, 1}, {2, 2, 2});
+  EXPECT_EQ(layer.most, 11);
+  std::vector<int32_t> held(3, 0);
+  for (int32_t rank : layer.rank_of) ++held[static_cast<size_t>(rank)];
+  EXPECT_EQ(held, (std::vector<int32_t>{2, 2, 2}));
+}
+
+TEST(ChainState, JudgesSwapsAsTheObjectiveCounts) {
+  for (double near : {0.0, 0.6}) {
+    ChainInstance instance = tiny(4, 10, 4, 1.4, 3);
+    instance.node_of = {0, 0, 1, 1};
+    instance.same_node_value = near;
+    ChainState state(instance, balanced_assignment(instance));
+    std::mt19937_64 random(3);
+    for (int step = 0; step < 300; ++step) {
+      const auto layer = static_cast<int32_t>(random() % 4),
+                 a = static_cast<int32_t>(random() % 10);
+      const auto b = static_cast<int32_t>(random() % static_cast<uint64_t>(state.padded()));
+      if (state.rank(layer, a) == state.rank(layer, b)) continue;
+      const double kept = kept_weight(instance, state.assignment()), excess = state.excess();
+      const double gain = state.swap_gain(layer, a, b), more = state.swap_excess(layer, a, b);
+      state.swap(layer, a, b);
+      ASSERT_NEAR(kept_weight(instance, state.assignment()) - kept, gain, 1e-6);
+      ASSERT_NEAR(state.excess() - excess, more, 1e-4);
+    }
+    EXPECT_TRUE(obeys_slots(instance, state.assignment()));
+  }
+}
+
+TEST(Exact, EqualsBruteForceAndBoundsHold) {
+  for (uint64_t seed = 0; seed < 6; ++seed) {
+    const ChainInstance instance = tiny(3, 4, 2, seed % 2 == 0 ? 9 : 1.2, seed);
+    const double best = best_kept(instance);
+    const auto exact = solve_by_states(instance, 100, SearchClock(30));
+    ASSERT_TRUE(exact.has_value());
+    EXPECT_DOUBLE_EQ(kept_weight(instance, *exact), best);
+    EXPECT_EQ(excess_load(instance, *exact), 0);
+    const SearchClock clock(30);
+    const auto pair = pair_bound(instance, clock), star = star_bound(instance, 1000, clock);
+    ASSERT_TRUE(pair && star);
+    EXPECT_GE(*pair, best - 1e-6);
+    EXPECT_GE(*star, best - 1e-6);
+    EXPECT_LE(*star, *pair * (1 + 1e-4));
+    EXPECT_DOUBLE_EQ(kept_weight(instance, search_chain(instance, balanced_assignment(instance),
+                                                        SearchClock(5), 1, 2e5)),
+                     best);
+  }
+}
+
+TEST(Exact, OneExpertPerRankIsAssignmentAfterAssignment) {
+  const ChainInstance instance = tiny(3, 4, 4, 9, 11);
+  const auto exact = solve_one_expert_per_rank(instance);
+  ASSERT_TRUE(exact.has_value());
+  EXPECT_DOUBLE_EQ(kept_weight(instance, *exact), best_kept(instance));
+  EXPECT_FALSE(solve_one_expert_per_rank(tiny(3, 4, 2, 9, 11)).has_value());
+}
+
+TEST(Exact, EightExpertsAreSolvedAndSearchReachesThem) {
+  const ChainInstance instance = tiny(6, 8, 2, 1.3, 12);
+  const auto exact = solve_by_states(instance, 13000, SearchClock(60));
+  ASSERT_TRUE(exact.has_value());
+  const Assignment found =
+      search_chain(instance, balanced_assignment(instance), SearchClock(10), 2, 2e5);
+  EXPECT_LE(kept_weight(instance, found), kept_weight(instance, *exact) + 1e-9);
+  EXPECT_GE(kept_weight(instance, found), 0.99 * kept_weight(instance, *exact));
+  EXPECT_FALSE(solve_by_states(instance, 10, SearchClock(60)).has_value());
+}
+
+TEST(IntegerProgram, TravelsWhole) {
+  const ChainInstance instance = tiny(3, 4, 2, 1.3, 20);
+  MipModel model = whole_chain_program(instance), copy;
+  model.start.assign(model.columns.size(), 0.5);
+  double seconds = 0;
+  const std::vector<double> numbers = encode_model(model, 7);
+  ASSERT_TRUE(decode_model(numbers, &copy, &seconds));
+  EXPECT_EQ(seconds, 7);
+  EXPECT_EQ(encode_model(copy, 7), numbers);
+  for (size_t length = 0; length < numbers.size(); length += 5) {
+    MipModel part;
+    EXPECT_FALSE(decode_model({numbers.begin(), numbers.begin() + static_cast<int64_t>(length)},
+                              &part, &seconds));
+  }
+}
+
+TEST(IntegerProgram, EqualsBruteForceOnTinyInstances) {
+  if (!mip_available()) GTEST_SKIP() << "built without CBC";
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    const ChainInstance instance = tiny(3, 4, 2, 1.3, 20 + seed);
+    const MipResult result = solve_mip(whole_chain_program(instance), 20);
+    ASSERT_EQ(result.status, MipStatus::kOptimal);
+    const Assignment found = read_assignment(instance, result.values);
+    EXPECT_NEAR(result.objective, best_kept(instance), 1e-6);
+    EXPECT_NEAR(kept_weight(instance, found), result.objective, 1e-6);
+    EXPECT_EQ(excess_load(instance, found), 0);
+  }
+}
+
+TEST(IntegerProgram, OneLayerUnderCapAndBudgetEqualsBruteForce) {
+  if (!mip_available()) GTEST_SKIP() << "built without CBC";
+  const ChainInstance instance = tiny(3, 6, 2, 1.2, 30);
+  const Assignment start = balanced_assignment(instance);
+  const ChainState state(instance, start);
+  for (int64_t moves : {0, 2, 6}) {
+    double best = -1;
+    for (int code = 0; code < 64; ++code) {
+      Assignment tried = start;
+      int64_t moved = 0;
+      for (int32_t e = 0; e < 6; ++e)
+        tried.at(1, e) = code >> e & 1, moved += tried.at(1, e) != start.at(1, e);
+      if (moved <= moves && obeys_slots(instance, tried) && excess_load(instance, tried) == 0)
+        best = std::max(best, kept_weight(instance, tried));
+    }
+    const MipResult result =
+        solve_mip(one_layer_program(state, 1, LayerBudget{start.rank_of.data() + 6, moves}), 20);
+    ASSERT_EQ(result.status, MipStatus::kOptimal);
+    EXPECT_NEAR(result.objective, best, 1e-6)
+        << moves;  // a middle layer's attraction is all that is kept
+  }
+}
+
+TEST(IntegerProgram, TheWatchdogEndsWhatCbcWouldNot) {
+  if (!mip_available()) GTEST_SKIP() << "built without CBC";
+  const ChainInstance instance = instance_of(profile_of(random_rows(6, 16, 2, 800, 1)), 4, 1.2);
+  const SearchClock clock(600);
+  const MipResult result = solve_mip(whole_chain_program(instance), 0.2);
+  EXPECT_NE(result.status, MipStatus::kOptimal);
+  EXPECT_EQ(solve_mip(whole_chain_program(instance), 0).status, MipStatus::kNothing);
+}
+
+TEST(ChainSearch, IsNeverWorseThanItsStartDeterministicAndKeepsLimits) {
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    const ChainInstance instance = tiny(5, 12 + static_cast<int32_t>(seed), 3, 1.15, 40 + seed);
+    const Assignment start = balanced_assignment(instance);
+    const Assignment found = search_chain(instance, start, SearchClock(20), seed, 2e4);
+    EXPECT_GE(kept_weight(instance, found), kept_weight(instance, start));
+    EXPECT_EQ(excess_load(instance, found), 0);
+    EXPECT_TRUE(obeys_slots(instance, found));
+    EXPECT_EQ(search_chain(instance, start, SearchClock(20), seed, 2e4).rank_of, found.rank_of);
+  }
+}
+
+TEST(TwoStages, KeepsMoreInsideNodesThanTheStart) {
+  ChainInstance instance = tiny(4, 16, 4, 1.3, 50);
+  instance.node_of = {0, 0, 1, 1};
+  instance.same_node_value = 0.8;
+  const Assignment start = balanced_assignment(instance);
+  const Assignment found = search_two_stages(instance, start, SearchClock(3), 1);
+  EXPECT_GT(kept_weight(instance, found), kept_weight(instance, start));
+  EXPECT_TRUE(obeys_slots(instance, found));
+  EXPECT_EQ(excess_load(instance, found), 0);
+}
+
+}  // namespace
+}  // namespace conclave::placement
