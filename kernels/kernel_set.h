@@ -163,6 +163,8 @@ class KernelSet {
   // --- a step, in the order of use. T rows.
   // out[t] = table[ids[t]] as float32. table: row-major [vocab, H] in its stored dtype, not packed.
   virtual void embed(std::span<const int32_t> ids, const ConstMatrixView& table, const MatrixView& out) = 0;
+  // The same from a table packed by pack_matrix: a model with tied embeddings holds the LM head alone.
+  virtual void embed(std::span<const int32_t> ids, const PackedMatrix& table, const MatrixView& out) = 0;
   // out = act(weight * x / rms(x)); x float32 [T,H].
   virtual void rms_norm(const ConstMatrixView& x, const float* weight, float eps, const MatrixView& out) = 0;
   // out float32 [T,n] = x act [T,k] * Wt (+ bias float32 [n] if not null).

@@ -105,8 +105,13 @@ absl::Status Executor::run(const protocol::StepPlan& plan) {
 
   if (batch_.rows() > 0) {
     parts_.progress->enter("embed");
-    parts_.kernels->embed(batch_.tokens(), parts_.weights->embedding,
-                          float_view(residual_, parts_.spec->hidden));
+    const ModelWeights& weights = *parts_.weights;
+    const kernels::MatrixView rows = float_view(residual_, parts_.spec->hidden);
+    if (weights.embedding.data != nullptr) {
+      parts_.kernels->embed(batch_.tokens(), weights.embedding, rows);
+    } else {
+      parts_.kernels->embed(batch_.tokens(), weights.lm_head, rows);
+    }
   }
   RETURN_IF_ERROR(parts_.spec->ladder_residual ? run_ladder_layers() : run_layers());
   if (batch_.shared_kv() && !plan.chunks.empty()) RETURN_IF_ERROR(publish_kv());

@@ -31,7 +31,7 @@ struct LayerWeights {
 
 struct ModelWeights {
   HostRegion memory;
-  kernels::ConstMatrixView embedding;  // [vocab, H]
+  kernels::ConstMatrixView embedding;  // [vocab, H]; data null: tied, rows are looked up in lm_head
   const float* final_norm = nullptr;   // [H]
   kernels::PackedMatrix lm_head;       // [vocab, H]
   std::vector<LayerWeights> layers;

@@ -31,8 +31,10 @@ class SharedWeightLayout {
     if (packing_) {
       std::copy(spec_.rope.inverse_freq.begin(), spec_.rope.inverse_freq.end(), inverse_freq_);
     }
-    std::byte* table = cursor_.take(packer_->table_bytes(weights.embedding()));
-    if (packing_) out->embedding = packer_->copy_table(weights.embedding(), table);
+    if (!spec_.tied_embeddings) {
+      std::byte* table = cursor_.take(packer_->table_bytes(weights.embedding()));
+      if (packing_) out->embedding = packer_->copy_table(weights.embedding(), table);
+    }
     out->layers.resize(static_cast<size_t>(spec_.layers));
     int32_t moe_index = 0;
     for (int32_t index = 0; index < spec_.layers; ++index) {
@@ -158,9 +160,6 @@ uint64_t bytes_to_load(const LoadRequest& request) {
   const model::ModelSpec& spec = *request.spec;
   const model::Weights& weights = *request.weights;
   uint64_t total = weights.total_bytes();
-  if (weights.lm_head().data == weights.embedding().data && weights.lm_head().data != nullptr) {
-    total += weights.lm_head().bytes();  // a tied table is packed twice: to look up and to multiply
-  }
   const std::vector<int32_t> moe_layers = spec.moe_layers();
   for (size_t m = 0; m < moe_layers.size(); ++m) {
     const model::LayerTensors& layer = weights.layer(moe_layers[m]);

@@ -114,6 +114,13 @@ void CpuKernelSet::embed(std::span<const int32_t> ids, const ConstMatrixView& ta
   });
 }
 
+void CpuKernelSet::embed(std::span<const int32_t> ids, const PackedMatrix& table, const MatrixView& out) {
+  for_rows(static_cast<int64_t>(ids.size()), table.k, [&](int64_t t, int) {
+    const int64_t id = std::clamp<int64_t>(ids[static_cast<size_t>(t)], 0, table.n - 1);
+    unpack_row(table, id, f32_row(out, t));
+  });
+}
+
 void CpuKernelSet::rms_norm(const ConstMatrixView& x, const float* weight, float eps,
                             const MatrixView& out) {
   for_rows(x.rows, 2 * x.cols, [&](int64_t t, int) {

@@ -37,6 +37,7 @@ class CpuKernelSet final : public KernelSet {
                             std::byte* out) const override;
   void embed(std::span<const int32_t> ids, const ConstMatrixView& table,
              const MatrixView& out) override;
+  void embed(std::span<const int32_t> ids, const PackedMatrix& table, const MatrixView& out) override;
   void rms_norm(const ConstMatrixView& x, const float* weight, float eps,
                 const MatrixView& out) override;
   void matmul(const ConstMatrixView& x, const PackedMatrix& weight, const float* bias,

@@ -106,4 +106,10 @@ PackedMatrix pack_gate_up_panels(const WeightRows& gate, const WeightRows& up, D
   return {out, stored, 2 * gate.rows, gate.cols};
 }
 
+void unpack_row(const PackedMatrix& packed, int64_t row, float* out) {
+  const std::byte* panel = packed.data + row / kPanelRows * panel_bytes(packed.k, packed.dtype);
+  const int64_t place = place_in_line(static_cast<int>(row % kPanelRows), packed.dtype);
+  for (int64_t i = 0; i < packed.k; ++i) out[i] = load_element(panel, packed.dtype, i * kPanelRows + place);
+}
+
 }  // namespace conclave::kernels::cpu

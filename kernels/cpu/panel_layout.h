@@ -27,6 +27,9 @@ PackedMatrix pack_panels(std::span<const WeightRows> parts, DType stored, std::b
 PackedMatrix pack_gate_up_panels(const WeightRows& gate, const WeightRows& up, DType stored,
                                  std::byte* out);
 
+// out[k] = row `row` of the packed matrix as float32. Thread-safe.
+void unpack_row(const PackedMatrix& packed, int64_t row, float* out);
+
 }  // namespace conclave::kernels::cpu
 
 #endif  // CONCLAVE_KERNELS_CPU_PANEL_LAYOUT_H_

@@ -77,6 +77,10 @@ class ReferenceKernels final : public KernelSet {
     }
   }
 
+  void embed(std::span<const int32_t> ids, const PackedMatrix& table, const MatrixView& out) override {
+    embed(ids, ConstMatrixView(table.data, table.dtype, table.n, table.k, table.k), out);
+  }
+
   void rms_norm(const ConstMatrixView& x, const float* weight, float eps,
                 const MatrixView& out) override {
     for (int64_t t = 0; t < x.rows; ++t) {

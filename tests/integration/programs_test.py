@@ -30,13 +30,15 @@ class Generate(unittest.TestCase):
         self.assertEqual(outputs[0], outputs[2])
 
 
-def write_model(folder, layers=2, hidden=512, experts=32, intermediate=1024, vocab=512):
+def write_model(folder, layers=2, hidden=512, experts=32, intermediate=1024, vocab=512, tied=False):
     """A qwen3_moe folder of random bfloat16 weights, about 200 MB; returns the bytes of its tensors."""
     config = json.loads((cluster.GOLDEN / "qwen3_moe/config.json").read_text())
     config.update(hidden_size=hidden, num_hidden_layers=layers, num_local_experts=experts, vocab_size=vocab, mlp_only_layers=[],
-                  moe_intermediate_size=intermediate)
+                  moe_intermediate_size=intermediate, tie_word_embeddings=tied)
     heads, kv_heads, head_dim = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
     shapes = {"model.embed_tokens.weight": [vocab, hidden], "lm_head.weight": [vocab, hidden], "model.norm.weight": [hidden]}
+    if tied:
+        del shapes["lm_head.weight"]
     for layer in range(layers):
         prefix = f"model.layers.{layer}."
         shapes.update({prefix + "input_layernorm.weight": [hidden], prefix + "post_attention_layernorm.weight": [hidden],
@@ -69,22 +71,24 @@ def write_model(folder, layers=2, hidden=512, experts=32, intermediate=1024, voc
 
 @unittest.skipIf("ASAN_OPTIONS" in os.environ or "TSAN_OPTIONS" in os.environ, "sanitizers need memory of their own")
 class Memory(unittest.TestCase):
+    def peak(self, model, folder):
+        code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)")
+        done = subprocess.run([sys.executable, "-c", code, cluster.BINARY, "logits", "--model", model, "--ids", "1,2,3",
+                               "--kv-blocks", "4", "--max-model-len", "64", "--max-step-tokens", "16", "--compute", "bf16",
+                               "--transport", "local", "--out", folder / "out"], capture_output=True, text=True, check=True,
+                              timeout=120 * cluster.PATIENCE)
+        return int(done.stdout)
+
     def test_loading_needs_little_more_than_the_weights(self):
-        with tempfile.TemporaryDirectory() as folder:
-            folder = pathlib.Path(folder)
-            weights = write_model(folder)
-            # A small model first: what the program needs without weights.
-            peaks = []
-            for model in (cluster.GOLDEN / "qwen3_moe", folder):
-                code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
-                        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)")
-                done = subprocess.run([sys.executable, "-c", code, cluster.BINARY, "logits", "--model", model, "--ids", "1,2,3",
-                                       "--kv-blocks", "4", "--max-model-len", "64", "--max-step-tokens", "16", "--compute", "bf16",
-                                       "--transport", "local", "--out", folder / "out"], capture_output=True, text=True, check=True,
-                                      timeout=120 * cluster.PATIENCE)
-                peaks.append(int(done.stdout))
-        self.assertLessEqual((peaks[1] - peaks[0]) / weights, 1.15, f"peaks {peaks}, weights {weights}")
-        self.assertGreaterEqual((peaks[1] - peaks[0]) / weights, 0.9, "the weights were not loaded")
+        for shape in ({}, {"experts": 8, "vocab": 131072, "tied": True}):
+            with self.subTest(shape), tempfile.TemporaryDirectory() as folder:
+                folder = pathlib.Path(folder)
+                weights = write_model(folder, **shape)
+                program = self.peak(cluster.GOLDEN / "qwen3_moe", folder)  # what it needs without weights
+                peak = self.peak(folder, folder) - program
+                self.assertLessEqual(peak / weights, 1.15, f"peak {peak}, weights {weights}")
+                self.assertGreaterEqual(peak / weights, 0.9, "the weights were not loaded")
 
 
 class OtherCommands(unittest.TestCase):

@@ -97,6 +97,11 @@ class DeviceKernelSet final : public KernelSet {
     download(out, result);
   }
 
+  // The device holds a row-major table also when it is tied.
+  void embed(std::span<const int32_t>, const PackedMatrix&, const MatrixView&) override {
+    ADD_FAILURE() << "the seam has no lookup in packed matrices";
+  }
+
   void rms_norm(const ConstMatrixView& x, const float* weight, float eps,
                 const MatrixView& out) override {
     const Memory input = upload(x);

@@ -37,6 +37,10 @@ class ObservedKernels final : public kernels::KernelSet {
              const kernels::MatrixView& out) override {
     inner_->embed(ids, table, out);
   }
+  void embed(std::span<const int32_t> ids, const kernels::PackedMatrix& table,
+             const kernels::MatrixView& out) override {
+    inner_->embed(ids, table, out);
+  }
   void rms_norm(const kernels::ConstMatrixView& x, const float* weight, float eps,
                 const kernels::MatrixView& out) override {
     inner_->rms_norm(x, weight, eps, out);
