@@ -18,6 +18,14 @@ elseif(NOT CONCLAVE_SANITIZER STREQUAL "")
   message(FATAL_ERROR "CONCLAVE_SANITIZER is '${CONCLAVE_SANITIZER}'; expected asan, tsan or nothing")
 endif()
 
+if(CONCLAVE_BUILD_FUZZERS)
+  if(NOT CONCLAVE_SANITIZER STREQUAL "asan")
+    message(FATAL_ERROR "CONCLAVE_BUILD_FUZZERS wants CONCLAVE_SANITIZER=asan (preset fuzz)")
+  endif()
+  # Every library, not the entry points alone: a fuzzer learns only from code that counts its branches.
+  target_compile_options(conclave_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # conclave_library(NAME SOURCES a.cc b.cc DEPS x y)  ->  target conclave_NAME, alias conclave::NAME
 function(conclave_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
