@@ -45,7 +45,7 @@ if $soak; then selection=(--label-regex soak); fi
 if [ "$preset" != release ]; then
   selection=(--label-exclude "soak|openai")
   root=$PWD/tests/support/sanitizers
-  export ASAN_OPTIONS="detect_leaks=1:fast_unwind_on_malloc=0:detect_stack_use_after_return=0"
+  export ASAN_OPTIONS="detect_leaks=1:fast_unwind_on_malloc=1:detect_stack_use_after_return=0"
   export LSAN_OPTIONS="suppressions=$root/lsan.supp:print_suppressions=0"
   export UBSAN_OPTIONS="print_stacktrace=1"
   export TSAN_OPTIONS="ignore_noninstrumented_modules=1:detect_deadlocks=0"
