@@ -21,10 +21,22 @@ PROMPT = {"model": "demo-moe", "prompt": "In the beginning", "max_tokens": 24, "
 class Slurm(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.box = slurm_box.SlurmBox()
+        cls.box = slurm_box.SlurmBox(apart=1)
         cls.addClassCleanup(cls.box.__exit__)
         cls.box.__enter__()
         cls.box.enter_network()
+        cls.start_a_job_of_two_minutes()
+
+    @classmethod
+    def start_a_job_of_two_minutes(cls):
+        """It lives on a node of its own while the other tests run; test_wall_time sees how it ended."""
+        # Slurm may send the signal 60 s before the lead begins: here 30 s after the start at the earliest.
+        minutes = 2 if cluster.PATIENCE <= 1 else 4
+        cls.limited = cls.box.submit("limited", "--time", minutes, "--lead", "30", "--partition", "apart", "--no-preflight", nodes=1,
+                                     env={"CONCLAVE_FAULT": "slow:rank=0,ms=20"})
+        key = (cls.box.home / "limited/api_key").read_text().strip()
+        cls.client = slurm_box.BusyUntilTheEnd(cls.box, cls.limited.endpoint, key, PROMPT, tokens=300)
+        cls.addClassCleanup(cls.client.end)
 
     def key(self, service):
         return (self.box.home / service / "api_key").read_text().strip()
@@ -191,6 +203,22 @@ class Slurm(unittest.TestCase):
         self.assertEqual(len(waiting), 1)
         self.box.run("scancel", "--signal=KILL", waiting[0], check=False)
         self.box.run("scancel", waiting[0])
+
+    def test_wall_time(self):
+        """Nobody signals this job but Slurm, because its time ends: it refuses, finishes what it has, exits 0 before its limit."""
+        end = self.limited.wait_end(240)
+        log = self.limited.log()
+        self.assertEqual((end["JobState"], end["ExitCode"]), ("COMPLETED", "0:0"), log)
+        self.assertIn("got USR1", log)
+        self.client.end()
+        streams, questions = self.client.streams, self.client.questions
+        # What was accepted was answered; after the last answer there are refusals, then nobody.
+        for outcomes in (*streams, questions):
+            self.assertGreater(outcomes.count("ok"), 1, outcomes)
+            self.assertEqual(outcomes, ["ok"] * outcomes.count("ok") + ["refused"] * outcomes.count("refused") + ["gone"] * outcomes.count("gone"))
+        self.assertIn("refused", questions, "a stream was open while the job drained, so somebody must have been refused")
+        print(f"the job of {end['TimeLimit']} ran {end['RunTime']}; {sum(s.count('ok') for s in streams)} streams and {questions.count('ok')} "
+              f"questions answered, {questions.count('refused')} refused", flush=True)
 
     def take_over_by_hand(self, old_id, flags):
         """An upgrade: a new job asks the old one to hand over; TERM then drains, where USR1 would start a successor."""
