@@ -35,6 +35,12 @@ def panels():
             yield path.name, panel
 
 
+def variable_queries():
+    """Of all boards, each once."""
+    return sorted({variable["query"]["query"] for path in DASHBOARDS for variable in json.loads(path.read_text())["templating"]["list"]
+                   if variable["type"] == "query"})
+
+
 def metric_names(expression):
     text = re.sub(r'"[^"]*"', "", expression)
     return set(re.findall(r"(?<![:\w])(?:conclave|process)_\w+", text))

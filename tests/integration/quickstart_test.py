@@ -103,7 +103,7 @@ class Quickstart(unittest.TestCase):
             process.send_signal(signal.SIGINT)
             code = process.wait(60 * cluster.PATIENCE)
         self.assertEqual(code, 130)
-        cluster.wait_for("the end of every process", lambda: not any(cluster.alive(pid) for pid in everything), 30)
+        cluster.wait_for("the end of every process", lambda: not any(cluster.alive(pid) for pid in everything), 60)
 
 
 if __name__ == "__main__":

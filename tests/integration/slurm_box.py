@@ -24,10 +24,7 @@ def why_not():
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch", "ip", "nsenter") if not shutil.which(name)]
     if missing:
         return f"{', '.join(missing)} missing; scripts/install_packages.sh slurm installs them"
-    probe = f"cslurmp{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode == 0
-    subprocess.run(["ip", "netns", "del", probe], capture_output=True, check=False)
-    return None if made else "network namespaces cannot be made here"
+    return None if cluster.namespaces_work() else "network namespaces cannot be made and entered here"
 
 
 class Job:
@@ -44,7 +41,7 @@ class Job:
     def state(self):
         return self.scontrol()["JobState"]
 
-    def wait_end(self, seconds=30):
+    def wait_end(self, seconds=60):
         cluster.wait_for(f"the end of job {self.id}",
                          lambda: self.state() not in ("RUNNING", "PENDING", "COMPLETING"), seconds)
         return self.scontrol()
@@ -87,7 +84,7 @@ class SlurmBox:
         return self
 
     def __exit__(self, *_):
-        subprocess.run([str(SCRIPT), "down"], env=self.env, check=False, timeout=60)
+        subprocess.run([str(SCRIPT), "down"], env=self.env, check=False, timeout=180 * cluster.PATIENCE)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def run(self, *command, check=True, timeout=60, env=None):

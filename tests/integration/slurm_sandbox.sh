@@ -107,11 +107,10 @@ up() {
 # Process ids of this sandbox: daemons by their pid files, step daemons and tasks by the SLURM_CONF they were given.
 processes() {
   cat "$folder"/slurmctld.pid "$folder"/slurmd.*.pid "$folder"/munge/pid 2>/dev/null || true
-  for entry in /proc/[0-9]*; do
-    if [ "${entry#/proc/}" != $$ ] && [ "${entry#/proc/}" != $PPID ] && grep -qz "^SLURM_CONF=$SLURM_CONF\$" "$entry/environ" 2>/dev/null &&
-       grep -qE 'slurmstepd|SLURM_JOB_ID=' "$entry/environ" "$entry/cmdline" 2>/dev/null; then
-      echo "${entry#/proc/}"
-    fi
+  # One grep over all, as there may be hundreds.
+  { grep -lszxF "SLURM_CONF=$SLURM_CONF" /proc/[0-9]*/environ || true; } | while read -r file; do
+    pid=$(basename "$(dirname "$file")")
+    if [ "$pid" != $$ ] && [ "$pid" != $PPID ] && grep -qsE 'slurmstepd|SLURM_JOB_ID=' "/proc/$pid/environ" "/proc/$pid/cmdline"; then echo "$pid"; fi
   done
 }
 
