@@ -5,7 +5,7 @@ set -euo pipefail
 
 build="g++ cmake ninja-build pkg-config ccache mold libopenmpi-dev openmpi-bin libabsl-dev prometheus-cpp-dev
   nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev libssl-dev zlib1g-dev liblemon-dev coinor-libcbc-dev curl"
-test="libgtest-dev libgmock-dev python3 python3-venv python3-pip python3-jinja2 iproute2 shellcheck"
+test="libgtest-dev libgmock-dev python3 python3-venv python3-pip python3-jinja2 iproute2 shellcheck zsh fish"
 browser="chromium chromium-driver"
 clang="clang-19 libclang-rt-19-dev"
 # For tests, which start these themselves, and for quickstart.sh --with-monitoring.

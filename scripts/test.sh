@@ -32,12 +32,17 @@ scripts/install_packages.sh $groups
 echo "test: 2/3 build ($preset)" >&2
 CONCLAVE_BUILD_TESTS=ON scripts/build.sh "$preset"
 
-# The official client, unmodified; without a package index those tests are skipped visibly.
+# The official client and Grafana Labs' model of dashboards, unmodified; without a package index those tests are skipped visibly.
 venv=build/$preset/openai-venv
 if [ ! -x "$venv/bin/python" ]; then python3 -m venv "$venv"; fi
 if ! "$venv/bin/python" -c 'import openai' 2>/dev/null; then
   "$venv/bin/pip" install --quiet --disable-pip-version-check "openai==$(cat tests/integration/openai_version)" >&2 ||
     echo "test: the openai package cannot be installed; its tests will be skipped" >&2
+fi
+
+if ! "$venv/bin/python" -c 'import grafana_foundation_sdk' 2>/dev/null; then
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "grafana-foundation-sdk==$(cat tests/deploy/grafana_sdk_version)" >&2 ||
+    echo "test: the grafana-foundation-sdk package cannot be installed; its test will be skipped" >&2
 fi
 
 selection=(--label-exclude soak)

@@ -55,25 +55,38 @@ absl::Status metrics(Session& session, bool markdown) {
   return absl::OkStatus();
 }
 
-absl::Status completion(const CLI::App& app, const std::string& shell) {
+absl::Status completion(const Session& session, const CLI::App& app, const std::string& shell) {
   const auto table = flag_table(app);
   const std::string text = shell == "bash" ? bash_completion(app.get_name(), table)
                            : shell == "zsh" ? zsh_completion(app.get_name(), table)
                                             : fish_completion(app.get_name(), table);
-  std::fputs(text.c_str(), stdout);
+  if (session.wants_data()) {
+    print_data(session, {{"version", 1}, {"kind", "completion"}, {"shell", shell}, {"script", text}});
+  } else {
+    std::fputs(text.c_str(), stdout);
+  }
   return absl::OkStatus();
 }
 
-absl::Status man(const CLI::App& app, const std::string& folder) {
-  const auto pages = man_pages(app.get_name(), kVersion, flag_table(app), kExitCodeTable);
+absl::Status man(const Session& session, const CLI::App& app, const std::string& folder) {
+  auto pages = man_pages(app.get_name(), kVersion, flag_table(app), kExitCodeTable);
+  Json out = {{"version", 1}, {"kind", "man"}, {"folder", nullptr}, {"pages", Json::object()}};
   if (folder.empty()) {
-    std::fputs(pages.at(app.get_name() + ".1").c_str(), stdout);
-    return absl::OkStatus();
+    const std::string name = app.get_name() + ".1";
+    if (!session.wants_data()) std::fputs(pages.at(name).c_str(), stdout);
+    out["pages"][name] = std::move(pages.at(name));
+  } else {
+    out["folder"] = folder;
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) return absl::InvalidArgumentError(absl::StrCat(folder, ": ", error.message()));
+    for (auto& [name, text] : pages) {
+      RETURN_IF_ERROR(write_file_atomically(absl::StrCat(folder, "/", name), text));
+      if (!session.wants_data()) std::printf("%s/%s\n", folder.c_str(), name.c_str());
+      out["pages"][name] = std::move(text);
+    }
   }
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) return absl::InvalidArgumentError(absl::StrCat(folder, ": ", error.message()));
-  for (const auto& [name, text] : pages) RETURN_IF_ERROR(write_file_atomically(absl::StrCat(folder, "/", name), text));
+  if (session.wants_data()) print_data(session, out);
   return absl::OkStatus();
 }
 
@@ -98,14 +111,14 @@ void add_local_verbs(CLI::App& app, Action* action) {
   CLI::App* completion_verb = app.add_subcommand("completion", "Completion script for a shell");
   completion_verb->add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   completion_verb->callback([action, shell, &app] {
-    *action = [shell, &app](Session&) { return completion(app, *shell); };
+    *action = [shell, &app](Session& session) { return completion(session, app, *shell); };
   });
 
   auto folder = std::make_shared<std::string>();
   CLI::App* man_verb = app.add_subcommand("man", "The manual page, or with --folder one page a verb");
   man_verb->add_option("--folder", *folder, "write all pages there");
   man_verb->callback([action, folder, &app] {
-    *action = [folder, &app](Session&) { return man(app, *folder); };
+    *action = [folder, &app](Session& session) { return man(session, app, *folder); };
   });
 }
 

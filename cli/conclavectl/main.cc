@@ -38,6 +38,7 @@ void add_global_flags(CLI::App& app, SessionOptions* o) {
 
 void add_verbs(CLI::App& app, Action* action) {
   add_status_verbs(app, action);
+  add_top_verb(app, action);
   add_object_verbs(app, action);
   add_admission_verbs(app, action);
   add_expert_verbs(app, action);

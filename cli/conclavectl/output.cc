@@ -9,6 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/file.h"
+#include "base/status_macros.h"
 
 namespace conclave::ctl {
 namespace {
@@ -122,6 +124,16 @@ void print_data(const Session& session, const Json& json) {
                                ? to_yaml(json)
                                : json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+absl::Status save_file(const Session& session, const std::string& path, const std::string& text) {
+  RETURN_IF_ERROR(write_file_atomically(path, text));
+  if (session.wants_data()) {
+    print_data(session, {{"version", 1}, {"kind", "file"}, {"file", path}, {"bytes", text.size()}});
+  } else {
+    std::printf("%s\n", path.c_str());
+  }
+  return absl::OkStatus();
 }
 
 std::string format_seconds(double seconds) {

@@ -32,6 +32,9 @@ std::string to_yaml(const Json& json);
 // JSON or YAML as the session asks; only for wants_data().
 void print_data(const Session& session, const Json& json);
 
+// Writes the file and says so: its name on stdout, or {"version":1,"kind":"file","file":…,"bytes":…}.
+absl::Status save_file(const Session& session, const std::string& path, const std::string& text);
+
 std::string format_seconds(double seconds);  // "1.2 ms", "3.4 s", "2m05s", "3h10m", "2d04h"
 std::string format_bytes(double bytes);      // "12.3 MiB"
 std::string format_number(double number, int digits = 1);

@@ -142,9 +142,7 @@ void add_profile(CLI::App& app, Action* action) {
         return show(session, answer);
       }
       ASSIGN_OR_RETURN(const std::string text, session.text("GET", "/admin/v1/profile"));
-      RETURN_IF_ERROR(write_file_atomically(o->path, text));
-      std::fprintf(stderr, "wrote %s\n", o->path.c_str());
-      return absl::OkStatus();
+      return save_file(session, o->path, text);
     };
   });
 }

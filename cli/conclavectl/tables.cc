@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "cli/conclavectl/output.h"
 
 namespace conclave::ctl {
@@ -40,7 +41,44 @@ void append_flat(const std::string& name, const Json& value, std::string* out) {
   absl::StrAppend(out, name, ": ", text_of(value), "\n");
 }
 
+std::string latency_text(const Json& quantiles) {
+  return absl::StrCat("p50 ", format_seconds(number_of(quantiles, "p50")), " p99 ",
+                      format_seconds(number_of(quantiles, "p99")));
+}
+
+std::string checks_text(const Json& checks) {
+  std::string text;
+  for (const Json& code : checks) absl::StrAppend(&text, text.empty() ? "  " : ", ", text_of(code));
+  return text;
+}
+
 }  // namespace
+
+std::string status_screen(const Json& status) {
+  const Json& group = status["group"];
+  const Json& recent = status["recent"];
+  const std::string health = text_of(status["health"]);
+  std::string out = absl::StrCat("health     ", coloured(health, colour_of_health(health)), checks_text(status["checks"]), "\n");
+  absl::StrAppend(&out, "model      ", text_of(status["model"]), "  (conclave ", text_of(status["software"]), ", up ",
+                  format_seconds(number_of(status, "uptime_seconds")), ")\n");
+  absl::StrAppend(&out, "group      ", text_of(group["state"]), ", ", text_of(status["ranks"]["up"]), " of ",
+                  text_of(status["ranks"]["total"]), " ranks up, ", text_of(group["kernel_set"]), ", ", text_of(group["compute"]),
+                  ", ", text_of(group["transport"]), "\n");
+  absl::StrAppend(&out, "           placement epoch ", text_of(group["placement_epoch"]), ", ", text_of(group["restarts"]), " restarts\n");
+  if (!group["last_failure"].empty() && group["last_failure"] != "")
+    absl::StrAppend(&out, "           last failure: ", text_of(group["last_failure"]), "\n");
+  absl::StrAppend(&out, "admission  ", status["admission"]["open"] == true ? "open" : "closed: ", text_of(status["admission"]["reason"]), "\n");
+  absl::StrAppend(&out, "requests   ", text_of(status["requests"]["running"]), " running, ", text_of(status["requests"]["waiting"]), " waiting\n");
+  const double blocks = number_of(status["kv_blocks"], "total");
+  const double used = number_of(status["kv_blocks"], "used");
+  absl::StrAppend(&out, "kv cache   ", absl::StrFormat("%.0f of %.0f blocks (%.1f %%)", used, blocks, blocks > 0 ? 100 * used / blocks : 0), "\n");
+  absl::StrAppend(&out, "last ", text_of(recent["seconds"]), " s  ",
+                  absl::StrFormat("%.1f tokens/s out, %.1f in", number_of(recent, "generated_tokens_per_second"),
+                                  number_of(recent, "prompt_tokens_per_second")), "\n");
+  absl::StrAppend(&out, "           first token ", latency_text(recent["time_to_first_token_seconds"]), ", next token ",
+                  latency_text(recent["inter_token_latency_seconds"]), "\n");
+  return out;
+}
 
 std::string ranks_table(const Json& document, bool wide) {
   std::vector<std::string> header = {"RANK", "HOST", "UP", "STEP", "DOING", "HEARD", "KV", "TOKENS", "COMPUTE", "WAIT", "SLOWEST"};

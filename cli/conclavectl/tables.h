@@ -9,6 +9,8 @@
 
 namespace conclave::ctl {
 
+// The document "status" on one screen, with colour where stdout takes it.
+std::string status_screen(const Json& status);
 std::string ranks_table(const Json& document, bool wide);
 std::string requests_table(const Json& document, bool wide);
 std::string experts_table(const Json& document, bool wide);

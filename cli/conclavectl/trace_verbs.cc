@@ -3,7 +3,6 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
 #include "base/status_macros.h"
 #include "cli/conclavectl/output.h"
 #include "cli/conclavectl/tables.h"
@@ -30,8 +29,8 @@ absl::Status stop_trace(Session& session, const std::string& path) {
     std::fputc('\n', stdout);
     return absl::OkStatus();
   }
-  RETURN_IF_ERROR(write_file_atomically(path, trace));
-  std::fprintf(stderr, "wrote %zu events to %s; open it at https://ui.perfetto.dev or chrome://tracing\n", json["traceEvents"].size(), path.c_str());
+  RETURN_IF_ERROR(save_file(session, path, trace));
+  std::fprintf(stderr, "%zu events; open the file at https://ui.perfetto.dev or chrome://tracing\n", json["traceEvents"].size());
   return absl::OkStatus();
 }
 

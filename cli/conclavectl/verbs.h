@@ -17,7 +17,8 @@ namespace conclave::ctl {
 
 using Action = std::function<absl::Status(Session& session)>;
 
-void add_status_verbs(CLI::App& app, Action* action);     // status, health, top
+void add_status_verbs(CLI::App& app, Action* action);     // status, health
+void add_top_verb(CLI::App& app, Action* action);
 void add_object_verbs(CLI::App& app, Action* action);     // get, describe
 void add_admission_verbs(CLI::App& app, Action* action);  // cordon, drain, undrain, cancel, wait
 void add_expert_verbs(CLI::App& app, Action* action);     // expert-load

@@ -14,7 +14,7 @@
 namespace conclave::coordinator {
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{2000};
+constexpr std::chrono::milliseconds kPatience{5000};
 constexpr size_t kLongestReason = 200;
 
 using Responder = std::shared_ptr<HttpResponder>;

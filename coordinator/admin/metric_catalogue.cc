@@ -186,6 +186,8 @@ constexpr std::string_view kIntroduction =
     "under the names that routers and ready\n"
     "dashboards read, with the labels `model_name` and `engine`; there `reason` is called "
     "`finished_reason`.\n\n"
+    "What `/ready` generates to prove that the cluster lives shows in steps, ranks and gauges; no "
+    "request, token or latency of clients counts it.\n\n"
     "Cost: `conclave bench metrics` measures what one generated token adds to the coordinator; see "
     "[benchmarks.md](benchmarks.md).\n";
 

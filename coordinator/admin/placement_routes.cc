@@ -93,7 +93,7 @@ absl::StatusOr<PlanRequest> parse_plan_request(const json& body) {
 
 ordered_json view_json(const PlacementView& view, placement::Plan plan) {
   const PlacementStatus& status = view.status;
-  ordered_json out{{"version", 1}, {"epoch", 0}};
+  ordered_json out{{"version", 1}, {"kind", "placement"}, {"epoch", 0}};
   out["plan"] = plan == placement::Plan::kCoherent ? "coherent" : "fixed";
   out["auto"] = view.automatic;
   out["table"] = nullptr;
@@ -118,7 +118,7 @@ ordered_json view_json(const PlacementView& view, placement::Plan plan) {
 
 ordered_json plan_json(const PlannedPlacement& planned) {
   const placement::Solution& solution = planned.solution;
-  ordered_json out{{"version", 1}, {"plan_id", planned.id}};
+  ordered_json out{{"version", 1}, {"kind", "placement_plan"}, {"plan_id", planned.id}};
   out["solver"] = solution.solver;
   out["objective_before"] = solution.objective_before;
   out["objective_after"] = solution.objective_after;
@@ -140,6 +140,7 @@ ordered_json plan_json(const PlannedPlacement& planned) {
 void respond_applied(HttpResponder& responder, const absl::StatusOr<AppliedPlacement>& applied) {
   if (!applied.ok()) return respond_status(responder, applied.status());
   const ordered_json out{{"version", 1},
+                         {"kind", "placement_applied"},
                          {"state", applied->state},
                          {"epoch", applied->epoch},
                          {"moved_experts", applied->moved_experts},
@@ -193,7 +194,8 @@ absl::Status save_profile(PlacementManager& manager, const std::string& text) {
 
 void set_profiling(PlacementManager& manager, bool on, HttpResponder& responder) {
   manager.set_profiling(on);
-  respond_json(responder, 200, ordered_json{{"version", 1}, {"profiling", on}}.dump());
+  const ordered_json out{{"version", 1}, {"kind", "profile_state"}, {"profiling", on}};
+  respond_json(responder, 200, out.dump());
 }
 
 }  // namespace
@@ -235,7 +237,8 @@ void add_profile_routes(Router& router, PlacementManager& manager) {
              [&manager](HttpRequest request, const std::string&, Responder responder) {
                const absl::Status status = save_profile(manager, request.body);
                if (!status.ok()) return respond_status(*responder, status);
-               respond_json(*responder, 200, ordered_json{{"version", 1}, {"saved", true}}.dump());
+               const ordered_json out{{"version", 1}, {"kind", "profile_saved"}, {"saved", true}};
+               respond_json(*responder, 200, out.dump());
              });
 }
 

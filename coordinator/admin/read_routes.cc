@@ -10,7 +10,7 @@
 namespace conclave::coordinator {
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{2000};
+constexpr std::chrono::milliseconds kPatience{5000};
 
 using Responder = std::shared_ptr<HttpResponder>;
 

@@ -98,13 +98,17 @@ RecentWindow::Point RecentWindow::point_of(const Slot& sum, double seconds) {
 
 RecentWindow::Point RecentWindow::summary(double now, int64_t seconds) const {
   const auto current = static_cast<int64_t>(std::floor(now));
-  const int64_t span = std::clamp<int64_t>(seconds, 1, kSeconds);
+  const int64_t span = std::clamp<int64_t>(seconds, 2, kSeconds);
+  const int64_t first = std::max<int64_t>(0, current - span + 1);
   Slot sum;
-  const std::lock_guard lock(mutex_);
-  for (const Slot& slot : slots_) {
-    if (slot.second >= current - span && slot.second < current) add(slot, &sum);
+  {
+    const std::lock_guard lock(mutex_);
+    for (const Slot& slot : slots_) {
+      if (slot.second >= first && slot.second <= current) add(slot, &sum);
+    }
   }
-  return point_of(sum, static_cast<double>(span));
+  // A rate over less than a second would jump about.
+  return point_of(sum, std::max(1.0, now - static_cast<double>(first)));
 }
 
 std::vector<RecentWindow::Point> RecentWindow::points(double now) const {

@@ -12,7 +12,7 @@
 
 namespace conclave::coordinator {
 
-// Thread-safe; a call costs a short lock. Times are seconds since any fixed moment.
+// Thread-safe; a call costs a short lock. Times are seconds since the window was made.
 class RecentWindow {
  public:
   static constexpr int64_t kSeconds = 60;
@@ -29,7 +29,8 @@ class RecentWindow {
   void next_token(double now, double seconds);
   void tokens(double now, int64_t prompt, int64_t generated);
 
-  // Everything of the last `seconds` whole seconds before now's second (which is not over).
+  // Rates and latencies from the begin of a second up to now: over the last `seconds` seconds or up
+  // to one less (2 to kSeconds), or over all time if that is shorter. What happened a moment ago is in it.
   Point summary(double now, int64_t seconds) const;
   // kSeconds points, oldest first.
   std::vector<Point> points(double now) const;

@@ -66,6 +66,7 @@ absl::StatusOr<SequenceId> EngineImpl::submit(GenerationRequest request,
                                               std::shared_ptr<GenerationListener> listener) {
   const auto prompt_tokens = static_cast<int32_t>(request.prompt.size());
   const std::string request_id = request.request_id;
+  EngineObserver& observer = observer_of(request.probe);
   absl::Status status;
   SequenceId id = 0;
   {
@@ -81,12 +82,12 @@ absl::StatusOr<SequenceId> EngineImpl::submit(GenerationRequest request,
     }
   }
   if (!status.ok()) {
-    observer_->request_refused(status.code());
+    observer.request_refused(status.code());
     log_debug("request refused",
               {{"request_id", request_id}, {"why", std::string(status.message())}});
     return status;
   }
-  observer_->request_queued(prompt_tokens);
+  observer.request_queued(prompt_tokens);
   if (log_enabled(LogLevel::kDebug)) {
     log_debug("request accepted", {{"request_id", request_id},
                                    {"sequence", absl::StrCat(id)},

@@ -282,7 +282,9 @@ void EngineImpl::handle_result(GroupResult result, Time now) {
   if (!events.ok()) return group_.fail(std::string(events.status().message()), now);
   int64_t generated = 0;
   for (SequenceEvent& event : *events) {
-    generated += std::holds_alternative<GeneratedToken>(event.what) ? 1 : 0;
+    if (std::holds_alternative<GeneratedToken>(event.what)) {
+      generated += journal_.find(event.id)->request.probe ? 0 : 1;
+    }
     deliver(std::move(event), now);
   }
   observer_->tokens_computed(0, generated);
@@ -295,10 +297,12 @@ void EngineImpl::deliver(SequenceEvent event, Time now) {
   Client& client = clients_.at(event.id);
   if (auto* part = std::get_if<PromptPart>(&event.what))
     return client.listener->on_prompt(std::move(*part));
-  if (journal_.find(event.id)->emitted.size() == 1) {
-    observer_->first_token(seconds_between(client.queued, now));
+  const JournalEntry& entry = *journal_.find(event.id);
+  EngineObserver& observer = observer_of(entry.request.probe);
+  if (entry.emitted.size() == 1) {
+    observer.first_token(seconds_between(client.queued, now));
   } else {
-    observer_->next_token(seconds_between(client.last_token, now));
+    observer.next_token(seconds_between(client.last_token, now));
   }
   client.last_token = now;
   client.listener->on_token(std::get<GeneratedToken>(std::move(event.what)));
@@ -308,9 +312,10 @@ void EngineImpl::end(SequenceId id, GenerationEnd end, Time now) {
   const auto client = clients_.extract(id);
   const JournalEntry& entry = *journal_.find(id);
   end.cached_prompt_tokens = std::max(0, entry.cached_prompt_tokens);
-  observer_->request_finished(end.reason, seconds_between(client.mapped().queued, now),
-                              static_cast<int32_t>(entry.request.prompt.size()),
-                              static_cast<int32_t>(entry.emitted.size()));
+  observer_of(entry.request.probe)
+      .request_finished(end.reason, seconds_between(client.mapped().queued, now),
+                        static_cast<int32_t>(entry.request.prompt.size()),
+                        static_cast<int32_t>(entry.emitted.size()));
   log_end(entry, end);
   journal_.close(id);
   client.mapped().listener->on_end(std::move(end));
@@ -393,12 +398,13 @@ void EngineImpl::publish_placement() {
 
 void EngineImpl::observe_plan(const ScheduledStep& step, Time now) {
   for (const ScheduledStep::Admission& admission : step.admissions) {
-    if (admission.tokens > 0) observer_->prefix_lookup(admission.tokens, admission.cached_tokens);
+    const GenerationRequest& request = journal_.find(admission.id)->request;
+    EngineObserver& observer = observer_of(request.probe);
+    if (admission.tokens > 0) observer.prefix_lookup(admission.tokens, admission.cached_tokens);
     if (!admission.first) continue;
-    observer_->request_scheduled(
-        seconds_between(clients_.at(admission.id).queued, now),
-        static_cast<int32_t>(journal_.find(admission.id)->request.prompt.size()),
-        admission.cached_tokens);
+    observer.request_scheduled(seconds_between(clients_.at(admission.id).queued, now),
+                               static_cast<int32_t>(request.prompt.size()),
+                               admission.cached_tokens);
   }
   for (int32_t i = 0; i < step.preemptions; ++i) observer_->request_preempted();
   if (step.prompt_rows > 0) observer_->tokens_computed(step.prompt_rows, 0);

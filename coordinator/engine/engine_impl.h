@@ -91,6 +91,8 @@ class EngineImpl : public Engine {
   bool choose_coherent(const GroupReady& ready) const;
   void count_remote_rows(const std::vector<protocol::RankTiming>& ranks);
   void observe_plan(const ScheduledStep& step, Time now);
+  // Probes are no clients: what happens to them is nobody's latency and nobody's tokens.
+  EngineObserver& observer_of(bool probe) { return probe ? no_observer_ : *observer_; }
   void deliver(SequenceEvent event, Time now);
   void end(SequenceId id, GenerationEnd end, Time now);
   void end_all(const absl::Status& why, bool keep_replayable);

@@ -3,7 +3,7 @@
 
 // What the engine tells whoever measures it. Every call comes on the engine's thread (but
 // request_queued and request_refused: on the submitter's) and must return at once. The default does
-// nothing.
+// nothing. Requests that are probes (GenerationRequest::probe) show in steps and gauges alone.
 
 #include <cstdint>
 #include <span>

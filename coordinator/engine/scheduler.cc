@@ -168,7 +168,8 @@ void Scheduler::add_chunk(Sequence& sequence, int32_t rows, ScheduledStep* step)
   chunk.coherent = options_.coherent && rows == 1 && !report;
   chunk.want_rank_hits = options_.match_homes && sequence.entry()->emitted.empty();
   flights_.push_back({&sequence, rows, chunk.sample, report});
-  if (rows > 1 || sequence.entry()->emitted.empty()) step->prompt_rows += rows;
+  const bool prompt = rows > 1 || sequence.entry()->emitted.empty();
+  if (prompt && !sequence.entry()->request.probe) step->prompt_rows += rows;
   step->plan.chunks.push_back(std::move(chunk));
   sequence.in_step = true;
   budget_ -= rows;

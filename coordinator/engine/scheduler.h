@@ -57,7 +57,7 @@ struct ScheduledStep {
   };
   std::vector<Admission> admissions;
   int32_t preemptions = 0;
-  int64_t prompt_rows = 0;  // rows of prompts, and of text that is computed again
+  int64_t prompt_rows = 0;  // rows of clients' prompts, and of text that is computed again
 };
 
 struct SequenceEvent {

@@ -10,6 +10,8 @@ import sys
 FOLDER = pathlib.Path(__file__).with_name("dashboards")
 SELECT = 'job=~"$job",instance=~"$instance"'
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+# Of provisioning/datasources/conclave.yaml. Where it is not there, Grafana takes its default Prometheus.
+PROVISIONED = {"text": "Conclave Prometheus", "value": "conclave-prometheus"}
 
 
 def rate(metric, by="", more=""):
@@ -138,7 +140,7 @@ def board(uid, title, specification):
     head = {"id": None, "uid": f"conclave-{uid}", "title": f"Conclave: {title}", "tags": ["conclave"], "schemaVersion": 39, "editable": False,
             "refresh": "10s", "time": {"from": "now-30m", "to": "now"},
             "links": [{"type": "dashboards", "tags": ["conclave"], "title": "Conclave", "asDropdown": True, "keepTime": True, "includeVars": True}],
-            "templating": {"list": [{"name": "datasource", "type": "datasource", "query": "prometheus"}, variable("job", "label_values(conclave_build_info, job)"),
+            "templating": {"list": [{"name": "datasource", "type": "datasource", "query": "prometheus", "current": PROVISIONED}, variable("job", "label_values(conclave_build_info, job)"),
                                     variable("instance", 'label_values(conclave_build_info{job=~"$job"}, instance)')]}}
     lines = [f"{json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
     body = ",\n".join("  " + json.dumps(panel, separators=(",", ":")) for panel in panels(specification))

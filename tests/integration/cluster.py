@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ GOLDEN = ROOT / "tests/golden/models"
 PATIENCE = float(os.environ.get("CONCLAVE_TEST_PATIENCE", "1"))
 
 
-def wait_for(what, condition, seconds=30):
+def wait_for(what, condition, seconds=60):
     """Polls until condition() is true; fails by naming what did not happen."""
     end = time.monotonic() + seconds * PATIENCE
     while time.monotonic() < end:
@@ -65,9 +66,9 @@ class Cluster:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log, env={**os.environ, **self.env})
         try:
-            wait_for("the API address", self._addresses, 30)
+            wait_for("the API address", self._addresses, 60)
             if self.wait_ready:
-                wait_for("ready", lambda: self._alive() and self.get("/ready").status == 200, 60)
+                wait_for("ready", lambda: self._alive() and self.get("/ready").status == 200, 90)
         except BaseException:
             print(self.log())
             self.__exit__()
@@ -140,6 +141,15 @@ class Cluster:
 
     def rank_pids(self):
         return descendants(self.process.pid, "conclave-worker")
+
+
+def namespaces_work():
+    """Whether network namespaces can be made and entered here; in a plain chroot the first works and the second does not."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        return False
+    probe = f"conclavep{os.getpid()}"
+    steps = (["add", probe], ["exec", probe, "true"], ["del", probe])
+    return all([subprocess.run(["ip", "netns", *step], capture_output=True, check=False).returncode == 0 for step in steps])
 
 
 def descendants(pid, name=None):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Every verb of conclavectl against a live cluster: table, JSON by its schema, exit codes; and nothing without the key."""
+"""Every verb of conclavectl against a live cluster: as a table, as JSON by its schema, exit codes; and nothing without the key."""
 import contextlib
+import http.server
 import json
 import os
 import pathlib
@@ -13,41 +14,12 @@ import threading
 import time
 import zlib
 
-import json_schema
-from cluster import BINARY, ROOT, Cluster, wait_for
+from cluster import PATIENCE, Cluster, wait_for
+from ctl import CTL, SCHEMAS, Ctl, check, fits
 
-CTL = BINARY.parent / "conclavectl"
-SCHEMAS = json.loads((ROOT / "docs/admin_api.schema.json").read_text())["$defs"]
-# Some 20 s: rank 1 is made to wait in every step.
-SLOW = {"CONCLAVE_FAULT": "slow:rank=1,ms=10"}
+# A LONG request takes some 30 s: rank 1 is made to wait in every step.
+SLOW = {"CONCLAVE_FAULT": "slow:rank=1,ms=15"}
 LONG = {"model": "demo-moe", "prompt": [5, 6, 7], "max_tokens": 1900, "ignore_eos": True, "temperature": 0}
-
-
-def check(condition, what):
-    if not condition:
-        raise AssertionError(what)
-
-
-class Ctl:
-    """conclavectl for one cluster."""
-
-    def __init__(self, endpoint, key_file=None, env=None):
-        self.flags = ["--endpoint", endpoint] + (["--key-file", str(key_file)] if key_file else [])
-        self.env = {**os.environ, "CONCLAVECTL_CONFIG": "/nonexistent", **(env or {})}
-
-    def run(self, *words, code=0, stdin=None):
-        done = subprocess.run([str(CTL), *self.flags, *map(str, words)], capture_output=True, text=True, timeout=60, env=self.env, input=stdin,
-                              check=False)
-        check(done.returncode == code, f"conclavectl {' '.join(map(str, words))}: exit {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
-        check("\x1b" not in done.stdout + done.stderr, f"{words}: escape sequences without a terminal")
-        return done
-
-    def json(self, *words, schema, code=0):
-        done = self.run(*words, "-o", "json", code=code)
-        document = json.loads(done.stdout)
-        wrong = json_schema.errors(document, SCHEMAS[schema])
-        check(not wrong, f"{words}: {wrong[:5]}")
-        return document
 
 
 @contextlib.contextmanager
@@ -68,7 +40,7 @@ def open_requests(cluster, count):
     wait_for("requests that stream", lambda: count_streaming(cluster) >= count)
     yield ends
     for thread in threads:
-        thread.join(60)
+        thread.join(60 * PATIENCE)
 
 
 def count_streaming(cluster):
@@ -80,16 +52,16 @@ def test_looking(ctl, cluster):
     with open_requests(cluster, 2) as ends:
         status = ctl.json("status", schema="status")
         check(status["requests"]["open"] == 2 and status["model"] == "demo-moe", status)
-        screen = ctl.run("status").stdout
-        check(screen.startswith("health     ") and "2 of 2 ranks up" in screen, screen)
+        ctl.table("status", sees=["health     ", "2 of 2 ranks up"])
         requests = ctl.json("get", "requests", schema="requests")["requests"]
         check(len(requests) == 2 and requests[0]["prompt_tokens"] == 3, requests)
         listed = ctl.run("get", "requests", "-o", "wide").stdout
         check(requests[0]["request_id"] in listed and "REPLAYS" in listed, listed)
         one = ctl.json("get", "requests", requests[1]["request_id"], schema="requests")["requests"]
         check([r["id"] for r in one] == [requests[1]["id"]], one)
-        check(f"request_id: {requests[0]['request_id']}" in ctl.run("describe", "requests", requests[0]["id"]).stdout, "describe")
-        check("REQUEST" in ctl.run("top", "--iterations", "2", "--interval", "0.2").stdout, "top")
+        ctl.table("describe", "requests", requests[0]["id"], sees=[f"request_id: {requests[0]['request_id']}"])
+        check(ctl.json("describe", "requests", requests[0]["id"], schema="requests")["requests"][0]["id"] == requests[0]["id"], "describe as JSON")
+        test_top(ctl, {request["request_id"] for request in requests})
         wait_for("expert rows", lambda: any(layer["rank_rows"] for layer in ctl.json("get", "experts", schema="experts")["layers"]))
         gone = ctl.json("cancel", requests[0]["request_id"], schema="cancelled")
         check(gone["cancelled"] == [requests[0]["id"]], gone)
@@ -97,25 +69,71 @@ def test_looking(ctl, cluster):
         ctl.run("cancel", "no-such-request", code=6)
     check(all(end and end.get("error", {}).get("code") == "cancelled" for end in ends), ends)
 
-    # A busy machine may make a rank look silent for a moment.
-    wait_for("good health", lambda: json.loads(subprocess.run([str(CTL), *ctl.flags, "health", "-o", "json"], capture_output=True, text=True, env=ctl.env,
-                                                              timeout=60, check=False).stdout) == {"version": 1, "kind": "health", "health": "OK", "checks": []})
+    test_health(ctl)
     ranks = ctl.json("get", "ranks", schema="ranks")["ranks"]
     check([r["rank"] for r in ranks] == [0, 1] and all(r["up"] and r["weight_bytes"] > 0 and r["totals"]["expert_rows"] > 0 for r in ranks), ranks)
     check(ranks[1]["totals"]["slowest_steps"] > ranks[0]["totals"]["slowest_steps"] and ranks[0]["totals"]["wait_seconds"] > 0, ranks)
-    check("SLOWEST" in ctl.run("get", "ranks").stdout and "EXPOSED" in ctl.run("get", "ranks", "-o", "wide").stdout, "ranks")
-    check("heartbeat_age_seconds: " in ctl.run("describe", "ranks", "1").stdout, "describe rank")
+    ctl.table("get", "ranks", sees=["SLOWEST"])
+    ctl.table("get", "ranks", "-o", "wide", sees=["EXPOSED"])
+    ctl.table("describe", "ranks", "1", sees=["heartbeat_age_seconds: "])
     ctl.run("get", "ranks", "7", code=6)
     model = ctl.json("get", "model", schema="model")
     check(model["experts"] > model["top_k"] > 0, model)
-    check("active_parameters: " in ctl.run("describe", "model").stdout, "model")
+    ctl.table("get", "model", sees=["experts: "])
+    ctl.table("describe", "model", sees=["active_parameters: "])
     config = ctl.json("get", "config", schema="config")["settings"]
     check(config["ranks"] == "2" and config["prefix-cache"] == "true", config)
-    check("ranks: 2" in ctl.run("get", "config", "ranks").stdout, "one setting")
+    ctl.table("get", "config", "ranks", sees=["ranks: 2"])
     ctl.run("get", "config", "colour", code=6)
+    ctl.table("get", "experts", sees=["MAX/MEAN"])
+    check(len(ctl.json("describe", "experts", "0", schema="experts")["layers"]) == 1, "one layer")
+    ctl.table("describe", "experts", "0", sees=["moe_layer: 0"])
     versions = ctl.json("version", schema="versions")
     check(versions["client"] == versions["server"]["software"], versions)
-    check("conclavectl " in ctl.run("version", "--client").stdout, "version")
+    ctl.table("version", sees=["conclavectl ", "cluster "])
+    check("cluster" not in ctl.table("version", "--client", sees=["conclavectl "]), "version --client")
+
+
+def test_top(ctl, request_ids):
+    """Pictures one after the other, a JSON document a line, and an end where nobody reads on."""
+    seen = ctl.table("top", "--count", "2", "--interval", "0.2", sees=["health  ", "SLOWEST", "REQUEST", *request_ids])
+    check(seen.count("health  ") == 2, seen)
+    lines = ctl.run("top", "--count", "3", "--interval", "0.1", "-o", "json").stdout.splitlines()
+    documents = [fits(json.loads(line), "top") for line in lines]
+    check(len(documents) == 3, lines)
+    check({r["request_id"] for d in documents for r in (d["requests"] or {"requests": []})["requests"]} <= request_ids, documents)
+    uptimes = [d["status"]["uptime_seconds"] for d in documents]
+    check(uptimes[0] < uptimes[1] < uptimes[2], uptimes)
+    check(ctl.run("top", "--count", "2", "--interval", "0.1", "-o", "yaml").stdout.count("---\nversion: 1\nkind: top\n") == 2, "YAML documents")
+    for form in ("table", "json"):
+        endless = subprocess.Popen([str(CTL), *ctl.flags, "top", "--interval", "0.1", "-o", form], stdout=subprocess.PIPE, env=ctl.env)
+        check(endless.stdout.readline(), "a first line")
+        endless.stdout.close()
+        check(endless.wait(60 * PATIENCE) == 0, f"top -o {form} | head")
+
+
+def test_health(ctl):
+    # A busy machine may make a rank look silent for a moment.
+    wait_for("good health", lambda: ctl.start("health").returncode == 0)
+    wait_for("good health as JSON", lambda: json.loads(ctl.start("health", "-o", "json").stdout) == {"version": 1, "kind": "health", "health": "OK", "checks": []})
+
+
+def test_rate_after_a_burst(ctl, cluster):
+    """What was generated a moment ago is in the rate of the last ten seconds."""
+    def shows():
+        check(cluster.post("/v1/completions", {**LONG, "max_tokens": 20}).status == 200, "completion")
+        return ctl.json("status", schema="status")["recent"]["generated_tokens_per_second"] > 0
+    wait_for("a rate right after a burst", shows)
+
+
+def test_ready_is_no_client(cluster):
+    """The cluster has answered /ready, and nothing else yet: a token was generated and no client's metric knows of it."""
+    text = cluster.request("GET", "/metrics", url=cluster.admin_url, headers=cluster.key).body.decode()
+    values = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))}
+    check(values["conclave_step_duration_seconds_count"] > 0, "no canary")
+    clients = {name: value for name, value in values.items() if value != 0 and (name.startswith(("conclave_request", "vllm:request", "vllm:num_requests")) or
+               "token" in name) and "rank" not in name}
+    check(not clients, clients)
 
 
 def test_experts(ctl, folder):
@@ -123,7 +141,7 @@ def test_experts(ctl, folder):
     check(sum(sum(layer["rank_rows"]) for layer in experts["layers"]) > 0, experts)
     check(experts["per_expert"] and all(len(layer["expert_rows"]) == len(layer["holders"]) == experts["experts"] for layer in experts["layers"]), experts)
     check({h for layer in experts["layers"] for holders in layer["holders"] for h in holders} == {0, 1}, "holders")
-    check("BUSIEST-EXPERTS" in ctl.run("expert-load").stdout, "table")
+    ctl.table("expert-load", sees=["BUSIEST-EXPERTS"])
     svg, png = folder / "load.svg", folder / "load.png"
     ctl.run("expert-load", "--plot", svg)
     check(svg.read_text().startswith("<svg") and svg.read_text().count("<rect") > len(experts["layers"]), "svg")
@@ -156,11 +174,15 @@ def test_admission(ctl, cluster):
     check(cluster.get("/ready").status == 503, "ready while cordoned")
     health = ctl.json("health", schema="health", code=8)
     check("CORDONED" in [c["code"] for c in health["checks"]], health)
-    check("do: `conclavectl undrain`" in ctl.run("health", "detail", code=8).stdout, "advice")
+    ctl.table("health", "detail", sees=["do: `conclavectl undrain`"], code=8)
+    check("do:" not in ctl.table("health", sees=["CORDONED"], code=8), "advice without detail")
+    ctl.table("cordon", "--reason", "newer disks", sees=["closed (newer disks)"])
     ctl.run("wait", "--for=ready", "--timeout", "0.3s", code=8)
     check(ctl.json("undrain", schema="admission")["open"], "undrain")
-    check(ctl.run("wait", "--for=ready", "--timeout", "20s").stdout == "ready\n", "wait")
-    check(ctl.run("uncordon").stdout.startswith("open"), "uncordon")
+    check(ctl.run("wait", "--for=ready", "--timeout", "60s").stdout == "ready\n", "wait")
+    check(ctl.json("wait", "--for=ready", "--timeout", "60s", schema="status")["group"]["state"] == "ready", "wait as JSON")
+    ctl.table("uncordon", sees=["open"])
+    check(ctl.json("uncordon", schema="admission")["open"], "uncordon")
 
     with open_requests(cluster, 1) as ends:
         late = ctl.run("drain", "--reason", "upgrade", "--deadline", "0.5s", code=8)
@@ -171,7 +193,8 @@ def test_admission(ctl, cluster):
     check(ends[0]["error"]["code"] == "cancelled", ends)
     check(ctl.json("wait", "--for", "drained", schema="admission")["drained"], "wait drained")
     check(not ctl.json("drain", "--reason", "again", "--no-wait", schema="admission")["open"], "no-wait")
-    ctl.run("undrain")
+    ctl.table("drain", "--reason", "again", sees=["closed (again): 0 requests open"])
+    ctl.table("undrain", sees=["open"])
     check(cluster.post("/v1/completions", {**LONG, "max_tokens": 2}).status == 200, "open again")
 
 
@@ -185,12 +208,10 @@ def test_trace_and_logs(ctl, cluster, folder):
     check(ctl.json("trace", "start", "--steps", "4", schema="trace")["running"], "trace")
     check(cluster.post("/v1/completions", {**LONG, "max_tokens": 12}).status == 200, "completion")
     wait_for("a traced step", lambda: not ctl.json("trace", "status", schema="trace")["running"])
-    check("steps_wanted: 4" in ctl.run("trace", "status").stdout, "status")
+    ctl.table("trace", "status", sees=["steps_wanted: 4"])
     path = folder / "trace.json"
-    ctl.run("trace", "stop", "--write", path)
-    trace = json.loads(path.read_text())
-    wrong = json_schema.errors(trace, SCHEMAS["chrome_trace"])
-    check(not wrong, wrong[:5])
+    check("events" in ctl.run("trace", "stop", "--write", path).stderr, "what is said beside the file's name")
+    trace = fits(json.loads(path.read_text()), "chrome_trace")
     spans = [e for e in trace["traceEvents"] if e["ph"] == "X"]
     check({e["pid"] for e in spans} == {0, 1, 2}, "coordinator and two ranks")
     check({"attention", "experts", "exchange", "gemm", "step"} <= {e["cat"] for e in spans}, {e["cat"] for e in spans})
@@ -199,24 +220,30 @@ def test_trace_and_logs(ctl, cluster, folder):
     for event in spans:
         step = steps[event["args"]["step"]]
         check(event["dur"] >= 0 and step["ts"] - 1 <= event["ts"] and event["ts"] + event["dur"] <= step["ts"] + step["dur"] + 1, (event, step))
-    check("traceEvents" in ctl.run("trace", "stop").stdout, "to stdout")
+    fits(json.loads(ctl.run("trace", "stop").stdout), "chrome_trace")
+    written = ctl.json("trace", "stop", "--write", path, schema="file")
+    check(written["file"] == str(path) and written["bytes"] == path.stat().st_size, written)
+    ctl.table("trace", "start", "--steps", "2", sees=["steps_wanted: 2"])
+    ctl.run("trace", "stop")
 
     check(ctl.json("log-level", "debug", schema="log_level") == {"version": 1, "kind": "log_level", "before": "info", "level": "debug"}, "level")
     cluster.post("/v1/completions", {**LONG, "max_tokens": 2}, headers={"x-request-id": "find-me"})
     wait_for("the request in the log", lambda: any(r.get("request_id") == "find-me" for r in records(cluster)))
     wait_for("the ranks' records", lambda: {0, 1} <= {record["rank"] for record in records(cluster) if record["level"] == "debug" and "step" in record})
-    check("level: info" in ctl.run("log-level", "info").stdout, "level back")
+    ctl.table("log-level", "info", sees=["level: info"])
     ctl.run("log-level", "loud", code=2)
     check(any("log level changed" in line for line in ctl.json("logs", schema="logs")["lines"]), "logs")
-    check("log level changed" in ctl.run("logs").stdout, "logs as text")
+    ctl.table("logs", sees=["log level changed"])
 
 
 def test_helpers(ctl, cluster, folder):
     doctor = ctl.json("doctor", schema="doctor")
     check({"cpu", "memory", "open-files", "admin-listener", "version"} <= {f["check"] for f in doctor["findings"]}, doctor)
     check(all(f["advice"] for f in doctor["findings"] if f["verdict"] in ("WARN", "ERROR")), doctor)
-    check("cpu: " in ctl.run("doctor", "--host-only").stdout, "doctor")
+    check("admin-listener" not in ctl.table("doctor", "--host-only", sees=["cpu: "]), "doctor --host-only")
+    ctl.table("doctor", sees=["cpu: ", "admin-listener: ", "version: "])
     bundle = folder / "bundle.tar.gz"
+    check(ctl.table("bundle", folder / "other.tar.gz", sees=["other.tar.gz"]).strip() == str(folder / "other.tar.gz"), "bundle")
     check(ctl.json("bundle", bundle, schema="bundle")["bytes"] > 1000, "bundle")
     with tarfile.open(bundle) as tar:
         files = {pathlib.PurePath(m.name).name: tar.extractfile(m).read().decode() for m in tar.getmembers() if m.isfile()}
@@ -229,13 +256,24 @@ def test_helpers(ctl, cluster, folder):
     missing = [m["name"] for m in metrics if f"# TYPE {m['name']} {m['type']}\n" not in scraped]
     check(not missing, f"in the catalogue, not in /metrics: {missing}")
     check(all(f"# TYPE {m['vllm']} " in scraped for m in metrics if m["vllm"]), "vLLM's names")
-    check("| `conclave_requests_total` |" in ctl.run("metrics", "--markdown").stdout, "markdown")
+    ctl.table("metrics", sees=["conclave_requests_total"])
+    ctl.table("metrics", "--markdown", sees=["| `conclave_requests_total` |"])
     check_yaml(ctl)
-    check_completion(ctl)
-    ctl.run("man", "--folder", folder / "man")
-    pages = {p.name: p.read_text() for p in (folder / "man").iterdir()}
-    check("conclavectl-placement-plan.1" in pages and "\\-\\-cancel\\-open" in pages["conclavectl-drain.1"], sorted(pages))
-    check(all(".SH EXIT STATUS" in page for page in pages.values()) and ".TH" in ctl.run("man").stdout, "man pages")
+    for shell in ("bash", "zsh", "fish"):  # completion_test.py has them at work
+        check(ctl.json("completion", shell, schema="completion")["script"] == ctl.table("completion", shell, sees=["conclavectl"]), shell)
+    ctl.run("completion", "csh", code=2)
+    check_man(ctl, folder / "man")
+
+
+def check_man(ctl, folder):
+    listed = ctl.table("man", "--folder", folder, sees=["conclavectl-placement-plan.1"]).split()
+    pages = {p.name: p.read_text() for p in folder.iterdir()}
+    check(sorted(listed) == sorted(str(folder / name) for name in pages), listed)
+    check("\\-\\-cancel\\-open" in pages["conclavectl-drain.1"], pages["conclavectl-drain.1"])
+    check(all(".SH EXIT STATUS" in page for page in pages.values()), "exit codes")
+    check(ctl.json("man", schema="man")["pages"] == {"conclavectl.1": pages["conclavectl.1"]}, "the page of the program")
+    ctl.table("man", sees=[".TH"])
+    ctl.run("man", "--folder", "/proc/nowhere", code=3)
 
 
 def check_yaml(ctl):
@@ -248,82 +286,94 @@ def check_yaml(ctl):
             check(set(yaml.safe_load(ctl.run(*words, "-o", "yaml").stdout)) == set(data), f"{words} as YAML")
 
 
-def check_completion(ctl):
-    script = ctl.run("completion", "bash").stdout
+def settled(ctl):
+    """The placement once nothing is pending."""
+    def look():
+        view = ctl.json("placement", "show", schema="placement")
+        return view if view["pending"] is None else None
+    return wait_for("the end of a re-placement", look)
 
-    def complete(*words):
-        typed = " ".join(f"'{w}'" for w in words)
-        done = subprocess.run(["bash", "-c", f"{script}\nCOMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; _conclavectl; echo \"${{COMPREPLY[@]}}\""],
-                              capture_output=True, text=True, check=True)
-        return done.stdout.split()
 
-    check("drain" in complete("conclavectl", "dr"), complete("conclavectl", "dr"))
-    check({"show", "plan", "apply", "rollback"} <= set(complete("conclavectl", "placement", "")), complete("conclavectl", "placement", ""))
-    check("--cancel-open" in complete("conclavectl", "drain", "--c"), "flags")
-    check("yaml" in complete("conclavectl", "-o", ""), "choices")
-    check("complete -c conclavectl" in ctl.run("completion", "fish").stdout, "fish")
-    check("#compdef conclavectl" in ctl.run("completion", "zsh").stdout, "zsh")
-    ctl.run("completion", "csh", code=2)
+def swapped(table):
+    """Two experts of the first layer change places."""
+    other = json.loads(json.dumps(table))
+    row = other["assignment"][0]
+    a, b = row.index([0]), row.index([1])
+    row[a], row[b] = row[b], row[a]
+    return other
 
 
 def test_placement(ctl, cluster, folder):
-    """Where this server has no placement verbs, one clear sentence and its own exit code."""
     ctl.run("placement", "apply", code=3)
     ctl.run("placement", code=2)
-    known = subprocess.run([str(CTL), *ctl.flags, "placement", "show"], capture_output=True, text=True, timeout=60, env=ctl.env, check=False)
-    if known.returncode != 0:
-        for words in (["placement", "show"], ["placement", "rollback"], ["placement", "plan"], ["placement", "apply", "--plan", "p"], ["profile", "start"],
-                      ["profile", "stop"], ["profile", "save", folder / "never"]):
-            refused = ctl.run(*words, code=7)
-            check("does not know" in refused.stderr and refused.stdout == "", refused)
-        print("placement: not in this server")
-        return
-    before = ctl.json("placement", "show", schema="placement")
-    check(f"epoch: {before['epoch']}" in known.stdout and "table" not in known.stdout, known.stdout)
-    table = folder / "table.json"
-    ctl.json("profile", "start", schema="profile_state")
+    ctl.run("placement", "rollback", code=6)  # nothing was applied yet
+    before = settled(ctl)
+    check("table" not in ctl.table("placement", "show", sees=[f"epoch: {before['epoch']}"]), "the assignment is too long for a table")
+
+    # By a file: two experts move there and back.
+    path = folder / "table.json"
+    path.write_text(json.dumps(swapped(before["table"])))
+    ctl.table("placement", "apply", "--table", path, "--dry-run", sees=["moved_experts: 2", "state: dry_run"])
+    check(ctl.json("placement", "apply", "--table", path, schema="placement_applied")["moved_experts"] == 2, "apply")
+    check(settled(ctl)["table"]["assignment"] == swapped(before["table"])["assignment"], "the file's placement")
+    ctl.table("placement", "rollback", sees=["state: ", "moved_experts: 2"])
+    check(settled(ctl)["table"]["assignment"] == before["table"]["assignment"], "the old placement")
+    check(ctl.json("placement", "rollback", schema="placement_applied")["moved_experts"] == 2, "back again")
+    settled(ctl)
+
+    # By a plan, from what routers did.
+    check(ctl.json("profile", "start", schema="profile_state")["profiling"], "profile start")
+    ctl.table("profile", "start", sees=["profiling: true"])
     check(cluster.post("/v1/completions", {**LONG, "max_tokens": 60}).status == 200, "completion")
-    plan = wait_for("a plan", lambda: plan_or_nothing(ctl, table), 60)
-    wrong = json_schema.errors(plan, SCHEMAS["placement_plan"])
-    check(not wrong and json.loads(table.read_text()) == plan["table"], wrong)
+    flags = ("placement", "plan", "--time-limit", "0.5", "--max-imbalance", "1.5", "--write-table", path)
+    wait_for("a plan", lambda: ctl.start(*flags).returncode == 0, 60)  # exit code 8 until the ranks have reported
+    plan = ctl.json(*flags, schema="placement_plan")
+    check(json.loads(path.read_text()) == plan["table"], "--write-table")
+    check("table" not in ctl.table(*flags, sees=["plan_id: ", "objective_after: "]), "the assignment is too long for a table")
     dry = ctl.json("placement", "apply", "--plan", plan["plan_id"], "--dry-run", schema="placement_applied")
     check(dry["moved_experts"] == plan["moved_experts"], (dry, plan["moved_experts"]))
-    check("moved_experts: " in ctl.run("placement", "apply", "--table", table, "--dry-run").stdout, "table")
-    ctl.json("placement", "apply", "--plan", plan["plan_id"], schema="placement_applied")
-    wait_for("the new placement", lambda: ctl.json("placement", "show", schema="placement")["pending"] is None)
+    ctl.table("placement", "apply", "--plan", plan["plan_id"], sees=["state: "])
+    check(settled(ctl)["table"]["assignment"] == plan["table"]["assignment"], "the plan's placement")
     ctl.run("placement", "apply", "--plan", "no-such-plan", code=6)
-    if plan["moved_experts"] > 0:
-        check(ctl.json("placement", "show", schema="placement")["epoch"] > before["epoch"], "epoch")
-        check("state: " in ctl.run("placement", "rollback").stdout, "rollback")
-        wait_for("the old placement", lambda: ctl.json("placement", "show", schema="placement")["pending"] is None)
-    check("version" in ctl.json("profile", "stop", schema="profile_state"), "profile stop")
+    ctl.table("profile", "stop", sees=["profiling: false"])
+    check(not ctl.json("profile", "stop", schema="profile_state")["profiling"], "profile stop")
     profile = folder / "profile.json"
-    ctl.run("profile", "save", profile)
-    check(isinstance(json.loads(profile.read_text()), dict), "profile")
-    ctl.run("profile", "save", "--on-server", folder / "profile2.json")
+    check(ctl.table("profile", "save", profile, sees=["profile.json"]).strip() == str(profile), "profile save")
+    saved = ctl.json("profile", "save", profile, schema="file")
+    check(isinstance(json.loads(profile.read_text()), dict) and saved["bytes"] == profile.stat().st_size, saved)
+    ctl.table("profile", "save", "--on-server", folder / "profile2.json", sees=["saved: true"])
+    ctl.json("profile", "save", "--on-server", folder / "profile2.json", schema="profile_saved")
     check((folder / "profile2.json").stat().st_size > 0, "profile on the server")
 
 
-def plan_or_nothing(ctl, table):
-    """A plan, once the profile has something to plan from."""
-    done = subprocess.run([str(CTL), *ctl.flags, "placement", "plan", "--time-limit", "2", "--max-imbalance", "1.5", "--write-table", str(table), "-o", "json"],
-                          capture_output=True, text=True, timeout=60, env=ctl.env, check=False)
-    check(done.returncode in (0, 8), done.stderr)
-    return json.loads(done.stdout) if done.returncode == 0 else None
+# Of every verb that asks the cluster; none may change or tell anything without the key.
+ASKING = [["status"], ["health"], ["health", "detail"], ["top", "--count", "1"], ["get", "ranks"], ["get", "requests"], ["describe", "experts"],
+          ["get", "model"], ["get", "config"], ["cordon", "--reason", "x"], ["drain", "--reason", "x"], ["undrain"], ["uncordon"], ["cancel", "1"],
+          ["wait", "--for=ready"], ["wait", "--for=drained"], ["expert-load"], ["placement", "show"], ["placement", "plan"],
+          ["placement", "apply", "--plan", "p"], ["placement", "rollback"], ["profile", "start"], ["profile", "stop"], ["profile", "save", "/nonexistent/p"],
+          ["trace", "start"], ["trace", "status"], ["trace", "stop"], ["log-level", "debug"], ["logs"], ["bundle", "/nonexistent/b"]]
 
 
 def test_refusals(ctl, cluster, folder):
     wrong = folder / "wrong"
     wrong.write_text("not-the-key\n")
-    for flags in (["--key-file", str(wrong)], []):
-        for words in (["status"], ["get", "requests"], ["drain", "--reason", "x"], ["cancel", "1"], ["bundle", str(folder / "never.tar.gz")]):
-            done = Ctl(cluster.admin_url).run(*flags, *words, code=5)
+    stranger = Ctl(cluster.admin_url, wrong)
+    for words in ASKING:
+        for form in ("table", "json"):
+            done = stranger.run(*words, "-o", form, code=5)
             check(done.stdout == "" and "key" in done.stderr, (words, done))
+    for words in (["status"], ["drain", "--reason", "x"], ["bundle", folder / "never.tar.gz"]):
+        done = Ctl(cluster.admin_url).run(*words, code=5)
+        check(done.stdout == "" and "key" in done.stderr, (words, done))
+    # These say what they know of themselves and of this host, and nothing of the cluster.
+    check(json.loads(stranger.run("version", "-o", "json", code=5).stdout)["server"] is None, "version")
+    findings = {f["check"]: f for f in json.loads(stranger.run("doctor", "-o", "json", code=8).stdout)["findings"]}
+    check(findings["admin-listener"]["verdict"] == "ERROR" and "key" in findings["admin-listener"]["what"] and "version" not in findings, findings)
     check(not (folder / "never.tar.gz").exists(), "a bundle without the key")
+    check(ctl.json("get", "requests", schema="requests")["requests"] == [] and ctl.json("status", schema="status")["admission"]["open"], "nothing happened")
     refused = Ctl(cluster.url, cluster.folder / "key").run("status", code=5)
     check("admin listener alone" in refused.stderr, refused.stderr)
-    check(cluster.post("/admin/v1/drain", {"reason": "x"}).status == 403, "admin verb on the public port")
-    check(cluster.get("/metrics").status == 404, "metrics on the public port")
+    test_public_port(cluster)
     Ctl("http://127.0.0.1:1").run("status", code=4)
     Ctl("nonsense").run("status", code=3)
     ctl.run("no-such-verb", code=2)
@@ -332,6 +382,56 @@ def test_refusals(ctl, cluster, folder):
         text = subprocess.run([str(CTL), *words], capture_output=True, text=True, check=False)
         check(text.returncode == (0 if words else 2), f"{words}: {text.returncode}")
     check("8 the cluster is not as" in ctl.run("--help").stdout, "exit codes in --help")
+
+
+def test_public_port(cluster):
+    """Whatever the admin listener knows, the public port refuses it, with the admin key and without."""
+    paths = ["GET status", "GET health", "GET ranks", "GET requests", "GET experts", "GET model", "GET config", "GET version", "GET history", "GET logs",
+             "GET admission", "GET trace", "GET placement", "GET profile", "POST cordon", "POST drain", "POST undrain", "POST log-level",
+             "POST trace/start", "POST trace/stop", "POST placement/plan", "POST placement/apply", "POST placement/rollback", "POST profile/start",
+             "POST profile/stop", "POST profile/save", "DELETE requests/1"]
+    for line in paths:
+        method, path = line.split()
+        for headers in ({}, cluster.key):
+            check(cluster.request(method, "/admin/v1/" + path, "{}", headers=headers).status == 403, f"{line} on the public port")
+        if method == "GET":  # the list is of paths that exist
+            check(cluster.request(method, "/admin/v1/" + path, headers=cluster.key, url=cluster.admin_url).status == 200, path)
+    check(cluster.get("/metrics").status == 404 and cluster.get("/ui").status in (403, 404), "metrics and page on the public port")
+
+
+def test_other_servers():
+    """A server without the verb, one of another version and one that is no cluster: a sentence and exit code 7."""
+    answers = {"/admin/v1/status": (200, {"version": 2, "kind": "status"}), "/admin/v1/health": (200, "hello"),
+               "/admin/v1/logs": (404, {"error": {"message": "There is nothing at /admin/v1/logs.", "code": "not_found"}})}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # pylint: disable=invalid-name
+            status, body = answers[self.path]
+            data = (body if isinstance(body, str) else json.dumps(body)).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):  # pylint: disable=arguments-differ
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    other = Ctl(f"http://127.0.0.1:{server.server_address[1]}")
+    for words, said in ((["status"], "speaks version 2"), (["health"], "did not answer with JSON"), (["logs"], "does not know GET /admin/v1/logs")):
+        refused = other.run(*words, code=7)
+        check(said in refused.stderr and refused.stdout == "", refused)
+    server.shutdown()
+    server.server_close()
+
+
+def test_schemas():
+    """Each document says its version and its kind."""
+    for name, schema in SCHEMAS.items():
+        if name != "chrome_trace":  # Perfetto's format, not ours
+            check(schema["properties"]["version"] == {"const": 1} and schema["properties"]["kind"] == {"const": name} and
+                  {"version", "kind"} <= set(schema["required"]), name)
 
 
 def test_settings(cluster, folder):
@@ -367,14 +467,14 @@ def test_terminal(cluster):
         process = subprocess.Popen([str(CTL), *flags, "top", "--interval", "0.2"], stdin=secondary, stdout=secondary, stderr=subprocess.PIPE,
                                    env={**os.environ, "NO_COLOR": no_colour, "CONCLAVECTL_CONFIG": "/nonexistent"})
         os.close(secondary)
-        seen, end = b"", time.monotonic() + 20
-        while seen.count(b"health") < 2 and time.monotonic() < end:
+        seen, end = b"", time.monotonic() + 60 * PATIENCE
+        while seen.count(b"\x1b[H\x1b[2J") < 2 and time.monotonic() < end:
             seen += os.read(primary, 65536)
         os.write(primary, b"q")
         with contextlib.suppress(OSError):
             while chunk := os.read(primary, 65536):
                 seen += chunk
-        check(process.wait(20) == 0, process.stderr.read())
+        check(process.wait(60 * PATIENCE) == 0, process.stderr.read())
         check(seen.count(b"\x1b[H\x1b[2J") >= 2 and b"\x1b[?1049l" in seen, "no redraw")
         check((b"health     \x1b[3" in seen) == (no_colour == ""), f"NO_COLOR={no_colour!r}")
         os.close(primary)
@@ -391,9 +491,11 @@ def main():
             (cluster.folder / "key").write_text("top-secret-key\n")
             os.symlink(folder / "admin.sock", cluster.folder / "admin.sock")
             ctl = Ctl(cluster.admin_url, cluster.folder / "key")
-            for test in (lambda: test_looking(ctl, cluster), lambda: test_experts(ctl, folder), lambda: test_admission(ctl, cluster),
-                         lambda: test_trace_and_logs(ctl, cluster, folder), lambda: test_placement(ctl, cluster, folder), lambda: test_helpers(ctl, cluster, folder),
-                         lambda: test_refusals(ctl, cluster, folder), lambda: test_settings(cluster, folder), lambda: test_config_file_of_serve(ctl), lambda: test_terminal(cluster)):
+            for test in (lambda: test_ready_is_no_client(cluster), lambda: test_looking(ctl, cluster), lambda: test_rate_after_a_burst(ctl, cluster),
+                         lambda: test_experts(ctl, folder), lambda: test_admission(ctl, cluster), lambda: test_trace_and_logs(ctl, cluster, folder),
+                         lambda: test_placement(ctl, cluster, folder), lambda: test_helpers(ctl, cluster, folder),
+                         lambda: test_refusals(ctl, cluster, folder), lambda: test_settings(cluster, folder), lambda: test_config_file_of_serve(ctl),
+                         lambda: test_terminal(cluster), test_other_servers, test_schemas, lambda: ctl.check_all_worked(folder / "pages")):
                 begin = time.monotonic()
                 test()
                 print(f"passed in {time.monotonic() - begin:.1f} s", flush=True)

@@ -57,7 +57,7 @@ class DeadRank(unittest.TestCase):
         with cluster.Cluster() as server:
             for pid in server.rank_pids():
                 cluster.kill(pid)
-            cluster.wait_for("not ready", lambda: server.get("/ready").status == 503, 10)
+            cluster.wait_for("not ready", lambda: server.get("/ready").status == 503, 60)
             cluster.wait_for("ready again", lambda: server.get("/ready").status == 200, 60)
 
 
@@ -72,7 +72,7 @@ class NoOrphans(unittest.TestCase):
                 self.assertGreaterEqual(len(below), 1)
                 cluster.kill(server.process.pid)
                 server.process.wait()
-                cluster.wait_for("all processes gone", lambda: not any(map(cluster.alive, below)), 10)
+                cluster.wait_for("all processes gone", lambda: not any(map(cluster.alive, below)), 60)
 
     def test_an_interrupt_ends_open_streams_with_an_error(self):
         with cluster.Cluster(env=DeadRank.SLOW) as server:
@@ -89,7 +89,7 @@ class NoOrphans(unittest.TestCase):
             below = self.processes(server)
             server.process.send_signal(signal.SIGINT)
             server.process.wait(20 * cluster.PATIENCE)
-            cluster.wait_for("all processes gone", lambda: not any(map(cluster.alive, below)), 10)
+            cluster.wait_for("all processes gone", lambda: not any(map(cluster.alive, below)), 60)
 
 
 class Drain(unittest.TestCase):
@@ -109,7 +109,7 @@ class Drain(unittest.TestCase):
             events = server.stream("/v1/completions", {**LONG, "max_tokens": 400})
             next(events)
             server.process.terminate()
-            cluster.wait_for("draining", lambda: server.get("/ready").status == 503, 10)
+            cluster.wait_for("draining", lambda: server.get("/ready").status == 503, 60)
             refused = server.post("/v1/completions", {**LONG, "max_tokens": 1})
             self.assertEqual(refused.status, 503)
             self.assertIn("retry-after", {k.lower() for k in refused.headers})

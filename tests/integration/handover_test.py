@@ -67,7 +67,7 @@ class Handover(unittest.TestCase):
                     old.process.send_signal(signal.SIGUSR1)  # what a batch script may still send
                     self.assertEqual(slow.result()[-1], "[DONE]")
                     address[0] = new.url
-                    self.assertEqual(old.process.wait(30 * cluster.PATIENCE), 0)
+                    self.assertEqual(old.process.wait(90 * cluster.PATIENCE), 0)
                 finally:
                     stop.set()
                     thread.join()

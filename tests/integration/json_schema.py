@@ -10,8 +10,13 @@ def _is(value, name):
     return isinstance(value, TYPES[name])
 
 
-def errors(value, schema, path="$"):
+def errors(value, schema, definitions, path="$"):
     """Sentences about what in value the schema does not allow; empty: it is valid."""
+    if "$ref" in schema:
+        return errors(value, definitions[schema["$ref"].removeprefix("#/$defs/")], definitions, path)
+    if "anyOf" in schema:
+        answers = [errors(value, one, definitions, path) for one in schema["anyOf"]]
+        return [] if [] in answers else answers[0]
     found = []
     if "const" in schema and value != schema["const"]:
         found.append(f"{path} is {value!r}, not {schema['const']!r}")
@@ -25,15 +30,15 @@ def errors(value, schema, path="$"):
         found.append(f"{path} is {value!r}, not like {schema['pattern']}")
     if isinstance(value, list) and "items" in schema:
         for index, item in enumerate(value):
-            found += errors(item, schema["items"], f"{path}[{index}]")
+            found += errors(item, schema["items"], definitions, f"{path}[{index}]")
     if isinstance(value, dict):
         known = schema.get("properties", {})
         found += [f"{path} lacks {name}" for name in schema.get("required", []) if name not in value]
         for name, item in value.items():
             if name in known:
-                found += errors(item, known[name], f"{path}.{name}")
+                found += errors(item, known[name], definitions, f"{path}.{name}")
             elif isinstance(schema.get("additionalProperties"), dict):
-                found += errors(item, schema["additionalProperties"], f"{path}.{name}")
+                found += errors(item, schema["additionalProperties"], definitions, f"{path}.{name}")
             elif schema.get("additionalProperties") is False:
                 found.append(f"{path} has the unknown member {name}")
     return found

@@ -225,7 +225,7 @@ class Sdk(unittest.TestCase):
         stream = self.complete(stream=True, max_tokens=1900, extra_body={"ignore_eos": True})
         next(iter(stream))
         stream.close()
-        cluster.wait_for("no running request", lambda: metric("conclave_requests_running") == 0, 20)
+        cluster.wait_for("no running request", lambda: metric("conclave_requests_running") == 0, 60)
         self.assertLess(metric("conclave_generation_tokens_total") - before, 1900, "it went on to its end")
 
 

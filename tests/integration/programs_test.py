@@ -114,7 +114,7 @@ class Hang(unittest.TestCase):
     def test_an_offline_command_ends_when_a_rank_hangs(self):
         for ranks, transport in ((1, "local"), (2, "local"), (2, "mpi")):
             done = cluster.run("generate", "--model", cluster.DEMO, "--prompt", "hi", "--step-deadline-ms", "500", "--ranks", ranks,
-                               "--transport", transport, env={"CONCLAVE_FAULT": "hang:rank=0,step=3,layer=2"}, check=False, timeout=30)
+                               "--transport", transport, env={"CONCLAVE_FAULT": "hang:rank=0,step=3,layer=2"}, check=False, timeout=90)
             self.assertEqual(done.returncode, 4, done.stderr)
             self.assertIn("rank 0", done.stderr)
 

@@ -92,7 +92,7 @@ class Serving(unittest.TestCase):
         events = self.server.stream("/v1/completions", {"model": "demo-moe", "prompt": "x", "max_tokens": 1900, "ignore_eos": True})
         next(events)
         events.close()
-        cluster.wait_for("no running request", lambda: self.metric("conclave_requests_running") == 0, 20)
+        cluster.wait_for("no running request", lambda: self.metric("conclave_requests_running") == 0, 60)
         self.assertLess(self.metric("conclave_generation_tokens_total") - before, 1900, "it went on to its end")
 
     def metric(self, name):

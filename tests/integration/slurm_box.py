@@ -24,10 +24,7 @@ def why_not():
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch", "ip", "nsenter") if not shutil.which(name)]
     if missing:
         return f"{', '.join(missing)} missing; scripts/install_packages.sh slurm installs them"
-    probe = f"cslurmp{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode == 0
-    subprocess.run(["ip", "netns", "del", probe], capture_output=True, check=False)
-    return None if made else "network namespaces cannot be made here"
+    return None if cluster.namespaces_work() else "network namespaces cannot be made and entered here"
 
 
 class Job:
@@ -44,7 +41,7 @@ class Job:
     def state(self):
         return self.scontrol()["JobState"]
 
-    def wait_end(self, seconds=30):
+    def wait_end(self, seconds=60):
         cluster.wait_for(f"the end of job {self.id}",
                          lambda: self.state() not in ("RUNNING", "PENDING", "COMPLETING"), seconds)
         return self.scontrol()
@@ -73,25 +70,26 @@ class Job:
 class SlurmBox:
     """The sandbox as a context manager; services live in its folder."""
 
-    def __init__(self, nodes=2):
-        self.nodes = nodes
+    def __init__(self, nodes=2, apart=0):
+        self.nodes, self.apart = nodes, apart
 
     def __enter__(self):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="conclave-slurm-test-"))
         self.folder = pathlib.Path(f"/tmp/cslurm{os.getpid()}")
         self.env = {**os.environ, "CONCLAVE_SLURM_DIR": str(self.folder), "CONCLAVE_SLURM_NODES": str(self.nodes),
+                    "CONCLAVE_SLURM_APART": str(self.apart),
                     "SLURM_CONF": str(self.folder / "slurm.conf")}
         subprocess.run([str(SCRIPT), "down"], env=self.env, check=False)
-        subprocess.run([str(SCRIPT), "up"], env=self.env, check=True, timeout=60)
+        subprocess.run([str(SCRIPT), "up"], env=self.env, check=True, timeout=120 * cluster.PATIENCE)
         return self
 
     def __exit__(self, *_):
-        subprocess.run([str(SCRIPT), "down"], env=self.env, check=False, timeout=60)
+        subprocess.run([str(SCRIPT), "down"], env=self.env, check=False, timeout=180 * cluster.PATIENCE)
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def run(self, *command, check=True, timeout=60):
+    def run(self, *command, check=True, timeout=60, env=None):
         """A command in the sandbox's network, as a user of its login node would run it."""
-        done = subprocess.run([str(SCRIPT), "run", *map(str, command)], env=self.env, capture_output=True, text=True,
+        done = subprocess.run([str(SCRIPT), "run", *map(str, command)], env={**self.env, **(env or {})}, capture_output=True, text=True,
                               timeout=timeout * cluster.PATIENCE, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
@@ -101,10 +99,10 @@ class SlurmBox:
         return [str(cluster.BINARY), "submit", "--model", str(cluster.DEMO), "--nodes", str(nodes), "--ranks-per-node",
                 str(ranks_per_node), "--cpus-per-rank", str(cpus), "--folder", str(self.home / service), *map(str, flags)]
 
-    def submit(self, service, *flags, **shape):
-        command = self.submit_command(service, *flags, "--wait-ready", "--wait-timeout", str(int(60 * cluster.PATIENCE)),
+    def submit(self, service, *flags, env=None, **shape):
+        command = self.submit_command(service, *flags, "--wait-ready", "--wait-timeout", str(int(90 * cluster.PATIENCE)),
                                       "-o", "json", **shape)
-        done = self.run(*command, check=False, timeout=90)
+        done = self.run(*command, check=False, timeout=120, env=env)
         if done.returncode != 0:
             logs = "".join(f.read_text(errors="replace") for f in (self.home / service).glob("**/*.log"))
             raise AssertionError(f"submit: exit {done.returncode}\n{done.stderr}\n{logs}")
@@ -193,6 +191,55 @@ class OpenLoop:
         self.stop.set()
         self.thread.join()
         self.pool.shutdown()
+
+
+class BusyUntilTheEnd:
+    """Two clients with a stream open at any time, one in the middle of its own when the other begins, and one that asks a short
+    question twice a second, until the service is gone."""
+
+    def __init__(self, box, url, key, body, tokens):
+        self.box, self.url, self.key, self.body = box, url, key, body
+        self.streams, self.questions = ([], []), []  # outcomes in order: "ok", "refused", "gone" or what was wrong
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self._repeat, args=arguments, daemon=True) for arguments in (
+            (self.streams[0], tokens, tokens, 0), (self.streams[1], tokens // 2, tokens, 0), (self.questions, 2, 2, 0.5))]
+        for thread in self.threads:
+            thread.start()
+
+    def _repeat(self, outcomes, first_tokens, tokens, pause):
+        self.box.enter_network()
+        while not self.stop.is_set() and (not outcomes or outcomes[-1] != "gone"):
+            outcomes.append(self._ask(tokens if outcomes else first_tokens))
+            self.stop.wait(pause if outcomes[-1] == "ok" else 0.5)
+
+    def _ask(self, tokens):
+        parts = urllib.parse.urlsplit(self.url)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=120 * cluster.PATIENCE)
+        try:
+            connection.connect()
+        except OSError:
+            return "gone"
+        try:
+            connection.request("POST", "/v1/completions", json.dumps({**self.body, "max_tokens": tokens, "stream": True}),
+                               {"Content-Type": "application/json", "Authorization": "Bearer " + self.key})
+            answer = connection.getresponse()
+            if answer.status == 503 and int(answer.getheader("Retry-After", 0)) > 0:
+                return "refused"
+            events = [line[6:] for line in answer.read().decode().splitlines() if line.startswith("data: ")]
+            good = answer.status == 200 and events[-1] == "[DONE]" and any('"finish_reason":"length"' in event for event in events)
+            return "ok" if good else f"{answer.status} {events[-3:]}"
+        except (http.client.RemoteDisconnected, ConnectionError):
+            # Accepted by the kernel of a server that had stopped listening a moment ago: no request of its.
+            return "gone"
+        except Exception as error:  # whatever happened, it is the client's trouble
+            return repr(error)
+        finally:
+            connection.close()
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(150 * cluster.PATIENCE)
 
 
 def kill(pid):

@@ -4,9 +4,11 @@
 # install_packages.sh. Every file lies under CONCLAVE_SLURM_DIR, which `down` removes after ending its processes.
 #   CONCLAVE_SLURM_DIR     folder (its last part also names the namespace)
 #   CONCLAVE_SLURM_NODES   simulated nodes (default 2), called n1, n2, …
+#   CONCLAVE_SLURM_APART   further nodes (default 0) in a partition of their own, called "apart": for a job that must not meet others
 set -eu
 folder=${CONCLAVE_SLURM_DIR:?names the folder of the sandbox}
 nodes=${CONCLAVE_SLURM_NODES:-2}
+all=$((nodes + ${CONCLAVE_SLURM_APART:-0}))
 cpus=4
 gpus=2
 namespace=$(basename "$folder")
@@ -20,7 +22,7 @@ write_configuration() {
   mkdir -p "$folder"/{munge,state,log}
   chmod 755 "$folder" "$folder/munge"
   [ -e "$folder/munge/key" ] || mungekey --create --keyfile="$folder/munge/key"
-  for i in $(seq "$nodes"); do mkdir -p "$folder/spool/n$i" "$folder/tmp/n$i"; done
+  for i in $(seq "$all"); do mkdir -p "$folder/spool/n$i" "$folder/tmp/n$i"; done
   chmod 1777 "$folder/tmp" "$folder"/tmp/*
   # Slurm insists that a GPU is a device file: copies of /dev/null.
   for g in $(seq 0 $((gpus - 1))); do [ -e "$folder/gpu$g" ] || mknod "$folder/gpu$g" c 1 3; done
@@ -63,10 +65,11 @@ KillWait=15
 Waittime=0
 MailProg=/bin/true
 PropagateResourceLimits=NONE
-NodeName=n[1-$nodes] NodeHostname=$host NodeAddr=127.0.0.1 Port=[16821-$((16820 + nodes))] CPUs=$cpus Boards=1 SocketsPerBoard=1 CoresPerSocket=$cpus ThreadsPerCore=1 RealMemory=4000 Gres=gpu:$gpus State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+NodeName=n[1-$all] NodeHostname=$host NodeAddr=127.0.0.1 Port=[16821-$((16820 + all))] CPUs=$cpus Boards=1 SocketsPerBoard=1 CoresPerSocket=$cpus ThreadsPerCore=1 RealMemory=4000 Gres=gpu:$gpus State=UNKNOWN
+PartitionName=main Nodes=n[1-$nodes] Default=YES MaxTime=INFINITE State=UP
 CONF
-  echo "NodeName=n[1-$nodes] Name=gpu File=$folder/gpu[0-$((gpus - 1))]" >"$folder/gres.conf"
+  if [ "$all" -gt "$nodes" ]; then echo "PartitionName=apart Nodes=n[$((nodes + 1))-$all] MaxTime=INFINITE State=UP" >>"$folder/slurm.conf"; fi
+  echo "NodeName=n[1-$all] Name=gpu File=$folder/gpu[0-$((gpus - 1))]" >"$folder/gres.conf"
   echo "CgroupAutomount=no" >"$folder/cgroup.conf"
   # Open MPI names its shared memory after the host: "nodes" of one host would take each other's files.
   # A file task_environment.NODE lets a test give one node something that the others lack.
@@ -92,9 +95,9 @@ up() {
   inside munged --force --num-threads=2 --key-file="$folder/munge/key" --socket="$folder/munge/socket" \
     --pid-file="$folder/munge/pid" --log-file="$folder/log/munged" --seed-file="$folder/munge/seed"
   inside slurmctld -c -f "$SLURM_CONF"
-  for i in $(seq "$nodes"); do inside slurmd -N "n$i" -f "$SLURM_CONF"; done
-  for _ in $(seq 200); do
-    if [ "$(inside sinfo -h -o '%D %T' 2>/dev/null | awk '$2 == "idle" { sum += $1 } END { print sum + 0 }')" = "$nodes" ]; then return 0; fi
+  for i in $(seq "$all"); do inside slurmd -N "n$i" -f "$SLURM_CONF"; done
+  for _ in $(seq 600); do
+    if [ "$(inside sinfo -h -o '%D %T' 2>/dev/null | awk '$2 == "idle" { sum += $1 } END { print sum + 0 }')" = "$all" ]; then return 0; fi
     sleep 0.1
   done
   echo "slurm_sandbox.sh: the nodes did not come up; see $folder/log" >&2
@@ -104,11 +107,10 @@ up() {
 # Process ids of this sandbox: daemons by their pid files, step daemons and tasks by the SLURM_CONF they were given.
 processes() {
   cat "$folder"/slurmctld.pid "$folder"/slurmd.*.pid "$folder"/munge/pid 2>/dev/null || true
-  for entry in /proc/[0-9]*; do
-    if [ "${entry#/proc/}" != $$ ] && [ "${entry#/proc/}" != $PPID ] && grep -qz "^SLURM_CONF=$SLURM_CONF\$" "$entry/environ" 2>/dev/null &&
-       grep -qE 'slurmstepd|SLURM_JOB_ID=' "$entry/environ" "$entry/cmdline" 2>/dev/null; then
-      echo "${entry#/proc/}"
-    fi
+  # One grep over all, as there may be hundreds.
+  { grep -lszxF "SLURM_CONF=$SLURM_CONF" /proc/[0-9]*/environ || true; } | while read -r file; do
+    pid=$(basename "$(dirname "$file")")
+    if [ "$pid" != $$ ] && [ "$pid" != $PPID ] && grep -qsE 'slurmstepd|SLURM_JOB_ID=' "/proc/$pid/environ" "/proc/$pid/cmdline"; then echo "$pid"; fi
   done
 }
 

@@ -21,10 +21,22 @@ PROMPT = {"model": "demo-moe", "prompt": "In the beginning", "max_tokens": 24, "
 class Slurm(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.box = slurm_box.SlurmBox()
+        cls.box = slurm_box.SlurmBox(apart=1)
         cls.addClassCleanup(cls.box.__exit__)
         cls.box.__enter__()
         cls.box.enter_network()
+        cls.start_a_job_of_two_minutes()
+
+    @classmethod
+    def start_a_job_of_two_minutes(cls):
+        """It lives on a node of its own while the other tests run; test_wall_time sees how it ended."""
+        # Slurm may send the signal 60 s before the lead begins: here 30 s after the start at the earliest.
+        minutes = 2 if cluster.PATIENCE <= 1 else 4
+        cls.limited = cls.box.submit("limited", "--time", minutes, "--lead", "30", "--partition", "apart", "--no-preflight", nodes=1,
+                                     env={"CONCLAVE_FAULT": "slow:rank=0,ms=20"})
+        key = (cls.box.home / "limited/api_key").read_text().strip()
+        cls.client = slurm_box.BusyUntilTheEnd(cls.box, cls.limited.endpoint, key, PROMPT, tokens=300)
+        cls.addClassCleanup(cls.client.end)
 
     def key(self, service):
         return (self.box.home / service / "api_key").read_text().strip()
@@ -76,8 +88,8 @@ class Slurm(unittest.TestCase):
         before = job.ranks()
         steps = self.steps(job)
         slurm_box.kill(before[-1])
-        cluster.wait_for("two new ranks", lambda: len(set(job.ranks()) - set(before)) == 2, 40)
-        cluster.wait_for("answers again", lambda: slurm_box.ask(job.endpoint, key, PROMPT)[0] == 200, 40)
+        cluster.wait_for("two new ranks", lambda: len(set(job.ranks()) - set(before)) == 2, 90)
+        cluster.wait_for("answers again", lambda: slurm_box.ask(job.endpoint, key, PROMPT)[0] == 200, 90)
         self.assertEqual(job.state(), "RUNNING")
         self.assertNotEqual(self.steps(job), steps)
         self.assertEqual(len(self.steps(job)), 1, "one step of ranks in the same allocation")
@@ -89,13 +101,13 @@ class Slurm(unittest.TestCase):
 
     def drain_with_requests_open(self, job, key):
         def long_request(number):
-            return slurm_box.ask(job.endpoint, key, {**PROMPT, "max_tokens": 400, "prompt": f"Part {number}", "stream": True})
+            return slurm_box.ask(job.endpoint, key, {**PROMPT, "max_tokens": 1200, "prompt": f"Part {number}", "stream": True})
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             running = [pool.submit(long_request, i) for i in range(6)]
-            cluster.wait_for("six open requests", lambda: self.running(job) == 6, 20)
+            cluster.wait_for("six open requests", lambda: self.running(job) == 6, 60)
             job.signal("USR1")
             job.signal("USR1")  # a second one changes nothing
-            cluster.wait_for("refusals while draining", lambda: self.refused(job, key), 10)
+            cluster.wait_for("refusals while draining", lambda: self.refused(job, key), 60)
             for future in running:
                 status, events = future.result()
                 self.assertEqual((status, events[-1]), (200, "[DONE]"))
@@ -125,12 +137,12 @@ class Slurm(unittest.TestCase):
         job = self.box.submit("requeue", "--time", "10", "--no-preflight")
         key = self.key("requeue")
         slurm_box.kill(job.coordinator())
-        cluster.wait_for("the requeue", lambda: job.state() == "PENDING", 30)
+        cluster.wait_for("the requeue", lambda: job.state() == "PENDING", 60)
         self.assertFalse((self.box.home / "requeue" / "endpoint").exists())
         # Slurm holds a requeued job back for two minutes.
         self.box.run("scontrol", "update", f"jobid={job.id}", "StartTime=now")
         endpoint = self.box.home / "requeue" / "endpoint"
-        cluster.wait_for("the job's second life", endpoint.exists, 40)
+        cluster.wait_for("the job's second life", endpoint.exists, 90)
         self.assertEqual(slurm_box.ask(endpoint.read_text().strip(), key, PROMPT)[0], 200)
         self.assertEqual(job.scontrol()["Restarts"], "1")
         # As if that were the last of three.
@@ -159,15 +171,15 @@ class Slurm(unittest.TestCase):
         self.assertIn("Comment=conclave: pre-flight failed: node n2", shown)
 
     def test_chain_hands_over_without_a_failed_request(self):
-        flags = ("--time", "10", "--lead", "60", "--chain", "--handover-linger", "3", "--no-preflight")
+        flags = ("--time", "10", "--lead", "120", "--chain", "--handover-linger", "3", "--no-preflight")
         first = self.box.submit("chain", *flags, nodes=1)
         service = self.box.home / "chain"
         body = {**PROMPT, "max_tokens": 32}
         with slurm_box.OpenLoop(self.box, service / "endpoint", self.key("chain"), rate=8, body=body) as load:
             cluster.wait_for("some answers", lambda: len(load.outcomes) >= 20, 60)
             first.signal("USR1")
-            cluster.wait_for("the successor's endpoint", lambda: (service / "endpoint").read_text().strip() != first.endpoint, 60)
-            end = first.wait_end(60)
+            cluster.wait_for("the successor's endpoint", lambda: (service / "endpoint").read_text().strip() != first.endpoint, 90)
+            end = first.wait_end(90)
             after = len(load.outcomes)
             cluster.wait_for("answers of the successor", lambda: len(load.outcomes) >= after + 20, 60)
         self.assertEqual([outcome for outcome in load.outcomes if outcome[1] != "ok"], [])
@@ -182,7 +194,7 @@ class Slurm(unittest.TestCase):
         """The job holds all cores, so its successor cannot start before it ends."""
         first = self.box.submit("late", "--time", "10", "--lead", "3", "--chain", "--no-preflight", cpus=4)
         first.signal("USR1")
-        end = first.wait_end(60)
+        end = first.wait_end(90)
         self.assertEqual((end["JobState"], end["ExitCode"]), ("COMPLETED", "0:0"))
         self.assertIn("is not ready in time: draining", first.log())
         # It comes after the gap; here it need not.
@@ -192,16 +204,32 @@ class Slurm(unittest.TestCase):
         self.box.run("scancel", "--signal=KILL", waiting[0], check=False)
         self.box.run("scancel", waiting[0])
 
+    def test_wall_time(self):
+        """Nobody signals this job but Slurm, because its time ends: it refuses, finishes what it has, exits 0 before its limit."""
+        end = self.limited.wait_end(240)
+        log = self.limited.log()
+        self.assertEqual((end["JobState"], end["ExitCode"]), ("COMPLETED", "0:0"), log)
+        self.assertIn("got USR1", log)
+        self.client.end()
+        streams, questions = self.client.streams, self.client.questions
+        # What was accepted was answered; after the last answer there are refusals, then nobody.
+        for outcomes in (*streams, questions):
+            self.assertGreater(outcomes.count("ok"), 1, outcomes)
+            self.assertEqual(outcomes, ["ok"] * outcomes.count("ok") + ["refused"] * outcomes.count("refused") + ["gone"] * outcomes.count("gone"))
+        self.assertIn("refused", questions, "a stream was open while the job drained, so somebody must have been refused")
+        print(f"the job of {end['TimeLimit']} ran {end['RunTime']}; {sum(s.count('ok') for s in streams)} streams and {questions.count('ok')} "
+              f"questions answered, {questions.count('refused')} refused", flush=True)
+
     def take_over_by_hand(self, old_id, flags):
         """An upgrade: a new job asks the old one to hand over; TERM then drains, where USR1 would start a successor."""
         old = slurm_box.Job(self.box, {"job_id": old_id, "job_folder": self.box.home / "chain" / f"job-{old_id}", "endpoint": None})
         new = self.box.submit("chain", *flags, "--take-over", old_id, nodes=1)
-        end = old.wait_end(60)
+        end = old.wait_end(90)
         self.assertIn("handing over", old.log())
         self.assertEqual((end["JobState"], end["ExitCode"]), ("COMPLETED", "0:0"))
         self.assertEqual((self.box.home / "chain" / "endpoint").read_text().strip(), new.endpoint)
         new.signal("TERM")
-        end = new.wait_end(60)
+        end = new.wait_end(90)
         self.assertEqual((end["JobState"], end["ExitCode"]), ("COMPLETED", "0:0"))
 
 

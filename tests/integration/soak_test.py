@@ -66,7 +66,7 @@ class Soak(unittest.TestCase):
             def metric(name):
                 text = server.get("/metrics", url=server.admin_url).body.decode()
                 return sum(float(v) for v in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE))
-            cluster.wait_for("idle", lambda: metric("conclave_requests_running") == 0, 30)
+            cluster.wait_for("idle", lambda: metric("conclave_requests_running") == 0, 60)
             last = [(rss_kib(p), descriptors(p)) for p in pids]
             print(f"{counts['ok']} answers, {counts['left']} clients left; (RSS KiB, descriptors) {first} -> {last}")
             for (rss0, _), (rss1, fds1) in zip(first, last):

@@ -51,12 +51,15 @@ def test_prompt(page):
     before = page.run("const c = document.querySelector('#heat'); return [c.dataset.total, c.toDataURL()]")
     page.run("""window.lengths = new Set();
         new MutationObserver(() => window.lengths.add(document.querySelector('#answer').textContent.length))
-            .observe(document.querySelector('#answer'), {childList: true, characterData: true, subtree: true});""")
+            .observe(document.querySelector('#answer'), {childList: true, characterData: true, subtree: true});
+        window.states = [];
+        new MutationObserver(() => window.states.push(document.querySelector('#prompt-state').textContent))
+            .observe(document.querySelector('#prompt-state'), {childList: true, characterData: true, subtree: true});""")
     page.type("#prompt", "Tell me about the sea.")
-    page.run("document.querySelector('#max-tokens').value = 40")
+    page.run("document.querySelector('#max-tokens').value = 80")
     page.click("#send")
-    page.wait_text("#prompt-state", lambda t: t in ("answering", "done"), "the prompt to be sent")
-    page.wait_text("#prompt-state", lambda t: t == "done", "the end of the answer")
+    # A busy machine may look too late to see a state, so the page keeps them.
+    wait_for("the end of the answer", lambda: page.run("return window.states") == ["answering", "done"], 90)
     check(page.text("#answer").strip() != "", "an empty answer")
     lengths = page.run("return window.lengths.size")
     check(lengths >= 3, f"the answer came in {lengths} pieces: not a stream")
@@ -66,8 +69,7 @@ def test_prompt(page):
     check(page.run("return document.querySelector('#spark-tps polyline').getAttribute('points').split(' ').length") == 60, "sparkline")
     check(page.run("return document.querySelectorAll('#ranks li').length") == 2, "two ranks")
     page.type("#prompt", " And again?" + webdriver.CONTROL + webdriver.ENTER)
-    page.wait_text("#prompt-state", lambda t: t == "answering", "Ctrl+Enter to send")
-    page.wait_text("#prompt-state", lambda t: t == "done", "the end of the second answer")
+    wait_for("the end of a second answer, sent by Ctrl+Enter", lambda: page.run("return window.states") == ["answering", "done"] * 2, 90)
 
 
 def test_cancel(page, cluster):

@@ -44,7 +44,7 @@ class Browser:
         with contextlib.suppress(Exception):
             self.call("DELETE", self.session)
         self.driver.terminate()
-        self.driver.wait(10)
+        self.driver.wait(60)
 
     def call(self, method, path, body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60 * PATIENCE)
@@ -81,7 +81,7 @@ class Browser:
     def visible(self, css):
         return self.run("const e = document.querySelector(arguments[0]); return !!e && e.checkVisibility()", css)
 
-    def wait_text(self, css, condition, what, seconds=30):
+    def wait_text(self, css, condition, what, seconds=60):
         return wait_for(what, lambda: condition(self.text(css)), seconds)
 
     def console(self):

@@ -32,11 +32,29 @@ struct Exchange {
   std::function<void(HttpAnswer)> on_done;
 };
 
+// The way back to the I/O thread for threads that may outlive it.
+class Gate {
+ public:
+  explicit Gate(asio::io_context& io) : io_(&io) {}
+  void close() {
+    const std::lock_guard lock(mutex_);
+    io_ = nullptr;
+  }
+  void post(std::function<void()> task) {
+    const std::lock_guard lock(mutex_);
+    if (io_ != nullptr) asio::post(*io_, std::move(task));
+  }
+
+ private:
+  std::mutex mutex_;
+  asio::io_context* io_;
+};
+
 // One request from connect to the last byte. Keeps itself alive through its handlers.
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(asio::io_context& io, const HttpClient::Options& options, Exchange exchange)
-      : socket_(io), timer_(io), options_(options), exchange_(std::move(exchange)),
+  Session(asio::io_context& io, std::shared_ptr<Gate> gate, const HttpClient::Options& options, Exchange exchange)
+      : socket_(io), timer_(io), gate_(std::move(gate)), options_(options), exchange_(std::move(exchange)),
         splitter_([this](std::string_view data) {
           if (exchange_.on_event) exchange_.on_event(data);
         }) {
@@ -44,36 +62,40 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void start() {
-    asio::generic::stream_protocol::endpoint target;
-    if (const auto status = resolve(&target); !status.ok()) return fail(status);
     timer_.expires_after(options_.timeout);
     timer_.async_wait([self = shared_from_this()](error_code ec) {
       if (!ec) self->fail(absl::DeadlineExceededError("no complete answer within the client's time limit"));
     });
+    const HttpEndpoint& endpoint = options_.endpoint;
+    if (!endpoint.socket_path.empty()) return connect(asio::local::stream_protocol::endpoint(endpoint.socket_path));
+    error_code not_numeric;
+    const auto address = asio::ip::make_address(endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host, not_numeric);
+    if (!not_numeric) return connect(asio::ip::tcp::endpoint(address, endpoint.port));
+    look_up();
+  }
+
+ private:
+  void connect(const asio::generic::stream_protocol::endpoint& target) {
     socket_.async_connect(target, [self = shared_from_this()](error_code ec) {
       if (ec) return self->fail_with("cannot connect to", ec);
       self->write();
     });
   }
 
- private:
-  absl::Status resolve(asio::generic::stream_protocol::endpoint* target) const {
-    const HttpEndpoint& endpoint = options_.endpoint;
-    if (!endpoint.socket_path.empty()) {
-      *target = asio::local::stream_protocol::endpoint(endpoint.socket_path);
-      return absl::OkStatus();
-    }
+  void look_up() {
+    look_up_host(options_.resolver, options_.endpoint.host, [gate = gate_, weak = weak_from_this()](absl::StatusOr<std::string> found) {
+      gate->post([weak, found = std::move(found)] {
+        if (const auto self = weak.lock()) self->looked_up(found);
+      });
+    });
+  }
+  void looked_up(const absl::StatusOr<std::string>& found) {
+    if (done_) return;
+    if (!found.ok()) return fail(found.status());
     error_code error;
-    const auto address = asio::ip::make_address(endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host, error);
-    if (!error) {
-      *target = asio::ip::tcp::endpoint(address, endpoint.port);
-      return absl::OkStatus();
-    }
-    asio::io_context io;
-    const auto found = asio::ip::tcp::resolver(io).resolve(endpoint.host, std::to_string(endpoint.port), error);
-    if (error || found.empty()) return absl::InvalidArgumentError(absl::StrCat(endpoint.host, ": no such host"));
-    *target = found.begin()->endpoint();
-    return absl::OkStatus();
+    const auto address = asio::ip::make_address(*found, error);
+    if (error) return fail(absl::InvalidArgumentError(absl::StrCat(*found, " is no address of ", options_.endpoint.host)));
+    connect(asio::ip::tcp::endpoint(address, options_.endpoint.port));
   }
 
   void write() {
@@ -141,6 +163,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   asio::generic::stream_protocol::socket socket_;
   asio::steady_timer timer_;
+  const std::shared_ptr<Gate> gate_;
   const HttpClient::Options& options_;
   Exchange exchange_;
   SseSplitter splitter_;
@@ -158,6 +181,7 @@ class BeastClient : public HttpClient {
  public:
   explicit BeastClient(Options options) : options_(std::move(options)), work_(io_.get_executor()), thread_([this] { io_.run(); }) {}
   ~BeastClient() override {
+    gate_->close();
     work_.reset();
     io_.stop();
     thread_.join();
@@ -166,13 +190,14 @@ class BeastClient : public HttpClient {
             std::function<void(HttpAnswer)> on_done) override {
     Exchange exchange{std::move(method), std::move(path), std::move(body), std::move(on_event), std::move(on_done)};
     asio::post(io_, [this, exchange = std::move(exchange)]() mutable {
-      std::make_shared<Session>(io_, options_, std::move(exchange))->start();
+      std::make_shared<Session>(io_, gate_, options_, std::move(exchange))->start();
     });
   }
 
  private:
   Options options_;
   asio::io_context io_{1};
+  const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>(io_);
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   std::thread thread_;
 };

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "coordinator/http/client/host_lookup.h"
 #include "coordinator/http/client/http_endpoint.h"
 
 namespace conclave::coordinator {
@@ -27,7 +28,8 @@ class HttpClient {
   struct Options {
     HttpEndpoint endpoint;
     std::string api_key;                    // empty: none
-    std::chrono::milliseconds timeout{600000};  // of a whole exchange
+    std::chrono::milliseconds timeout{600000};  // of a whole exchange, looking up the host's name included
+    HostResolver resolver = resolve_host;       // for names; addresses are taken as they are
   };
   // One I/O thread of its own runs all exchanges and every callback.
   static std::unique_ptr<HttpClient> create(Options options);

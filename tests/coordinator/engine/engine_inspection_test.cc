@@ -1,11 +1,29 @@
 // What operators ask of a running engine.
 
+#include <atomic>
+
 #include "engine_fixture.h"
 
 namespace conclave::coordinator {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{20000};
+
+// How often each thing about clients was told.
+class ClientCounter : public EngineObserver {
+ public:
+  void request_queued(int32_t) override { ++requests; }
+  void request_refused(absl::StatusCode) override { ++requests; }
+  void request_scheduled(double, int32_t, int32_t) override { ++requests; }
+  void first_token(double) override { ++requests; }
+  void next_token(double) override { ++requests; }
+  void request_finished(FinishReason, double, int32_t, int32_t) override { ++requests; }
+  void tokens_computed(int64_t prompt, int64_t generated) override { tokens += prompt + generated; }
+  void prefix_lookup(int64_t queried, int64_t) override { tokens += queried; }
+  void step_finished(double, std::span<const protocol::RankTiming>) override { ++steps; }
+
+  std::atomic<int64_t> requests{0}, tokens{0}, steps{0};
+};
 
 TEST_F(EngineTest, RequestsShowWhoRunsAndWhoWaits) {
   auto options = options_for(2);
@@ -70,6 +88,31 @@ TEST_F(EngineTest, AnUncordonDoesNotUndoTheLastDrain) {
   engine_->uncordon();
   EXPECT_FALSE(engine_->submit(request_of(4, 1), std::make_shared<Recorder>()).ok());
   EXPECT_TRUE(engine_->drained());
+}
+
+TEST_F(EngineTest, AProbeIsNoClientToTheObserver) {
+  ClientCounter seen;
+  auto options = options_for(1);
+  options.observer = &seen;
+  start(options, {FakeGroupOptions{}});
+  auto probe = request_of(30, 3);
+  probe.probe = true;
+  auto recorder = std::make_shared<Recorder>();
+  submit(probe, recorder);
+  EXPECT_EQ(recorder->wait().reason, FinishReason::kLength);
+  engine_->cordon("closed");
+  EXPECT_FALSE(engine_->submit(probe, std::make_shared<Recorder>()).ok());
+  engine_->uncordon();
+  EXPECT_TRUE(eventually([&] { return seen.steps >= 3; }));
+  EXPECT_EQ(seen.requests, 0);
+  EXPECT_EQ(seen.tokens, 0);
+
+  auto client = std::make_shared<Recorder>();
+  submit(request_of(30, 3, 100), client);
+  client->wait();
+  // Queued, scheduled, three tokens, finished; 30 rows of the prompt, 30 looked up, 3 tokens.
+  EXPECT_TRUE(eventually([&] { return seen.requests == 6 && seen.tokens == 63; }));
+  engine_.reset();  // before the observer
 }
 
 TEST_F(EngineTest, ATraceTakesSoManyStepsAndNoMore) {
