@@ -78,8 +78,9 @@ std::vector<Judged> judge(const PlacementInput& input, const Problem& problem,
       problem.replica_share > 0 || problem.replicas > 0 ? ranks * std::max(1, problem.replicas) : 0;
   all.push_back({"contiguous", placement::judge_held_out(*input.test, placement::contiguous_table(
                                                                           input.profile, ranks))});
-  all.push_back({"eplb", placement::judge_held_out(
-                             *input.test, placement::eplb_table(input.profile, ranks, extra))});
+  PlacementTable eplb = placement::eplb_table(input.profile, ranks, extra);
+  eplb.set_ranks_per_node(problem.cluster.ranks_per_node);
+  all.push_back({"eplb", placement::judge_held_out(*input.test, eplb)});
   all.push_back({"this table", placement::judge_held_out(*input.test, table)});
   return all;
 }
@@ -216,7 +217,7 @@ void add_place_command(CLI::App& app, int* exit_code) {
       "--replicas", o->replicas,
       "extra expert slots per rank and layer, or a share of all expert memory: 10%");
   command->add_option("--solver", o->solver,
-                      "auto, search, ilp, exact, contiguous, round_robin or eplb");
+                      "auto, search, ilp, exact, contiguous, round_robin, eplb or flow");
   command->add_option("--time-limit", o->time_limit, "seconds; the best table found until then");
   command->add_option("--seed", o->seed, "of the search");
   command->add_option("--batch", o->batch, "tokens of a step, for --objective time");

@@ -24,7 +24,7 @@ enum class Objective : uint8_t {
   kTime,         // predicted seconds per token and layer: links, load, activated experts
 };
 enum class Plan : uint8_t { kFixed, kCoherent };
-enum class SolverKind : uint8_t { kAuto, kSearch, kIlp, kExact, kContiguous, kRoundRobin, kEplb };
+enum class SolverKind : uint8_t { kAuto, kSearch, kIlp, kExact, kContiguous, kRoundRobin, kEplb, kFlow };
 
 absl::StatusOr<Objective> parse_objective(std::string_view name);  // transitions | messages | time
 absl::StatusOr<Plan> parse_plan(std::string_view name);            // fixed | coherent

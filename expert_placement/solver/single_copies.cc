@@ -7,6 +7,7 @@
 #include "expert_placement/ilp/chain_programs.h"
 #include "expert_placement/migration/budgeted_repair.h"
 #include "expert_placement/patterns/pattern_search.h"
+#include "expert_placement/solver/integer_steps.h"
 #include "expert_placement/sweeps/chain_search.h"
 
 namespace conclave::placement {
@@ -14,7 +15,6 @@ namespace {
 
 constexpr int64_t kMostStates = 13000;      // of one layer, for dynamic programming
 constexpr double kMostWholeProgram = 4000;  // q variables for which CBC has been seen to finish
-constexpr double kSecondsPerLayerProgram = 10;
 
 std::optional<Assignment> solve_exactly(const ChainInstance& instance, const SearchClock& clock) {
   if (auto found = solve_one_expert_per_rank(instance)) return found;
@@ -48,7 +48,8 @@ SingleCopies integer_program(const Evaluation& evaluation, const SearchClock& cl
   const double kept_variables = static_cast<double>(instance.layers - 1) * instance.experts *
                                 instance.experts * instance.ranks();
   SingleCopies found;
-  if (kept_variables <= kMostWholeProgram && instance.same_node_value == 0) {
+  const bool transitions = evaluation.problem().objective == Objective::kTransitions;
+  if (transitions && kept_variables <= kMostWholeProgram && instance.same_node_value == 0) {
     const MipResult result = solve_mip(whole_chain_program(instance), clock.remaining() * 0.7);
     if (result.status != MipStatus::kNothing) {
       found.assignment = read_assignment(instance, result.values);
@@ -58,9 +59,8 @@ SingleCopies integer_program(const Evaluation& evaluation, const SearchClock& cl
     }
   }
   found = search(evaluation, clock.part(0.5));
-  ChainState state(instance, found.assignment);
-  const int32_t improved = improve_layers(clock, kSecondsPerLayerProgram, &state);
-  found.assignment = state.assignment();
+  const int32_t improved =
+      improve_single_copies(evaluation, clock, std::nullopt, &found.assignment);
   found.solver = improved > 0 ? "search+ilp" : "search (ilp found nothing better)";
   return found;
 }
@@ -87,10 +87,6 @@ absl::StatusOr<SingleCopies> solve_single_copies(const Evaluation& evaluation,
                        "transitions when a rank holds one expert of a "
                        "layer or a layer has few placements (8 experts); use --solver auto"));
     }
-  }
-  if (problem.solver == SolverKind::kIlp && !transitions) {
-    return absl::UnimplementedError(
-        "the ilp solver is for --objective transitions; use --solver auto for messages and time");
   }
   if (problem.solver == SolverKind::kIlp && !mip_available()) {
     return absl::FailedPreconditionError(

@@ -6,8 +6,12 @@
 #include "expert_placement/flow/balanced_assignment.h"
 #include "expert_placement/flow/min_cost_flow.h"
 #include "expert_placement/flow/topology_flow.h"
+#include "expert_placement/homes/homes.h"
 #include "expert_placement/ilp/chain_programs.h"
 #include "expert_placement/ilp/mip_wire.h"
+#include "expert_placement/ilp/pattern_programs.h"
+#include "expert_placement/ilp/replica_programs.h"
+#include "expert_placement/objective/single_copy_table.h"
 #include "expert_placement/solver/single_copies.h"
 #include "expert_placement/sweeps/chain_search.h"
 #include "tests/expert_placement/routing_fixture.h"
@@ -194,6 +198,70 @@ TEST(IntegerProgram, OneLayerUnderCapAndBudgetEqualsBruteForce) {
     EXPECT_NEAR(result.objective, best, 1e-6)
         << moves;  // a middle layer's attraction is all that is kept
   }
+}
+
+TEST(IntegerProgram, LayersKeepTheBudgetOfAllLayers) {
+  if (!mip_available()) GTEST_SKIP() << "built without CBC";
+  const ChainInstance instance = tiny(3, 6, 2, 1.3, 31);
+  const Assignment start = balanced_assignment(instance);
+  for (int64_t moves : {0, 2, 4}) {
+    ChainState state(instance, start);
+    improve_layers(SearchClock(20), 5, &state, MoveBudget{&start, moves});
+    const Assignment found = state.assignment();
+    int64_t moved = 0;
+    for (size_t i = 0; i < found.rank_of.size(); ++i) moved += found.rank_of[i] != start.rank_of[i];
+    EXPECT_LE(moved, moves);
+    if (moves == 0) {
+      EXPECT_EQ(found.rank_of, start.rank_of);
+    } else {
+      EXPECT_GT(kept_weight(instance, found), kept_weight(instance, start));
+    }
+  }
+}
+
+TEST(IntegerProgram, PatternsSendLessAndKeepLimits) {
+  if (!mip_available()) GTEST_SKIP() << "built without CBC";
+  const RoutingRows rows = random_rows(3, 10, 3, 240, 33);  // two free slots in a layer of 4 ranks
+  const ChainInstance instance = instance_of(profile_of(rows), 4, 1.3);
+  for (Plan plan : {Plan::kFixed, Plan::kCoherent}) {
+    PatternState state(instance, rows, plan, round_robin_homes(rows, 4),
+                       balanced_assignment(instance));
+    const int64_t before = state.messages();
+    EXPECT_GT(improve_patterns(SearchClock(60), 5, &state), 0);
+    EXPECT_LT(state.messages(), before);
+    EXPECT_TRUE(obeys_slots(instance, state.assignment()));
+    EXPECT_EQ(excess_load(instance, state.assignment()), 0);
+  }
+}
+
+// Without copies the program of a layer with replicas is the plain one.
+TEST(IntegerProgram, ALayerWithCopiesKeepsAtLeastWhatSingleCopiesKeep) {
+  if (!mip_available()) GTEST_SKIP() << "built without CBC";
+  const RoutingProfile profile = profile_of(random_rows(3, 6, 2, 200, 34));
+  const ChainInstance instance = instance_of(profile, 2, 9);
+  const Assignment start = balanced_assignment(instance);
+  const PlacementTable table = single_copy_table(instance, start);
+  const ReplicaLayer input{&profile, &table, 1, instance.cap[1], nullptr, -1};
+  const MipResult found = solve_mip(replica_layer_program(input), 20);
+  const MipResult plain = solve_mip(one_layer_program(ChainState(instance, start), 1), 20);
+  ASSERT_EQ(found.status, MipStatus::kOptimal);
+  ASSERT_EQ(plain.status, MipStatus::kOptimal);
+  EXPECT_NEAR(found.objective, plain.objective, 1e-6);
+  // A second copy of each expert: whatever arrives stays.
+  const PlacementTable twice =
+      table.with_layer(1, std::vector<std::vector<int32_t>>(6, {0, 1}));
+  const ReplicaLayer copies{&profile, &twice, 1, instance.cap[1], nullptr, -1};
+  const MipResult more = solve_mip(replica_layer_program(copies), 20);
+  ASSERT_EQ(more.status, MipStatus::kOptimal);
+  EXPECT_GT(more.objective, found.objective);
+  for (const auto& holders : read_holders(copies, more.values)) EXPECT_EQ(holders.size(), 2u);
+  // Nothing may arrive that was not there: the layer stays as it is.
+  const ReplicaLayer still{&profile, &table, 1, instance.cap[1], &table, 0};
+  const MipResult none = solve_mip(replica_layer_program(still), 20);
+  ASSERT_EQ(none.status, MipStatus::kOptimal);
+  const auto holders = read_holders(still, none.values);
+  for (int32_t e = 0; e < 6; ++e)
+    EXPECT_EQ(holders[static_cast<size_t>(e)], std::vector<int32_t>{start.at(1, e)});
 }
 
 TEST(IntegerProgram, TheWatchdogEndsWhatCbcWouldNot) {

@@ -302,6 +302,7 @@ def test_placement(ctl, cluster, folder):
     check(isinstance(json.loads(profile.read_text()), dict), "profile")
     ctl.run("profile", "save", "--on-server", folder / "profile2.json")
     check((folder / "profile2.json").stat().st_size > 0, "profile on the server")
+    ctl.run("profile", "load", folder / "profile2.json")
 
 
 def plan_or_nothing(ctl, table):
