@@ -63,7 +63,7 @@ struct Problem {
   SolverKind solver = SolverKind::kAuto;
   double time_limit_s = 60;
   uint64_t seed = 1;
-  int32_t threads = 1;
+  int32_t threads = 1;  // of the search; more search more in the same time
   // Called now and then; true ends the search with the best found so far.
   std::function<bool()> cancelled;
 };

@@ -27,17 +27,19 @@ SingleCopies search(const Evaluation& evaluation, const SearchClock& clock) {
   const bool transitions = problem.objective == Objective::kTransitions;
   const Assignment start = evaluation.balanced_start();
   const SearchClock chain_clock = clock.part(transitions ? 1 : 0.15);
+  ChainSearchOptions options;
+  options.threads = std::max(1, problem.threads);
   SingleCopies found;
   found.solver = "search";
   found.assignment = problem.cluster.nodes() > 1
                          ? search_two_stages(instance, start, chain_clock, problem.seed)
-                         : search_chain(instance, start, chain_clock, problem.seed);
+                         : search_chain(instance, start, chain_clock, problem.seed, options);
   if (!transitions) {
-    PatternSearchOptions options;
-    options.plan = problem.plan;
-    options.seed = problem.seed;
+    PatternSearchOptions patterns;
+    patterns.plan = problem.plan;
+    patterns.seed = problem.seed;
     found.assignment =
-        search_patterns(instance, evaluation.rows(), found.assignment, clock, options);
+        search_patterns(instance, evaluation.rows(), found.assignment, clock, patterns);
   }
   return found;
 }

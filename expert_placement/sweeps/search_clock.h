@@ -1,6 +1,7 @@
 #ifndef CONCLAVE_EXPERT_PLACEMENT_SWEEPS_SEARCH_CLOCK_H_
 #define CONCLAVE_EXPERT_PLACEMENT_SWEEPS_SEARCH_CLOCK_H_
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -18,6 +19,10 @@ class SearchClock {
   double seconds() const { return seconds_; }
   double remaining() const { return seconds_ - elapsed(); }
   bool expired() const { return remaining() <= 0 || (cancelled_ && cancelled_()); }
+  // At most so many seconds from now, and cancelled with this one.
+  SearchClock limited(double seconds) const {
+    return SearchClock(std::min(seconds, remaining()), cancelled_);
+  }
   // A part of what remains.
   SearchClock part(double share) const { return SearchClock(remaining() * share, cancelled_); }
 

@@ -124,7 +124,7 @@ TEST(Exact, EqualsBruteForceAndBoundsHold) {
     EXPECT_GE(*star, best - 1e-6);
     EXPECT_LE(*star, *pair * (1 + 1e-4));
     EXPECT_DOUBLE_EQ(kept_weight(instance, search_chain(instance, balanced_assignment(instance),
-                                                        SearchClock(5), 1, 2e5)),
+                                                        SearchClock(5), 1, {2e5})),
                      best);
   }
 }
@@ -142,7 +142,7 @@ TEST(Exact, EightExpertsAreSolvedAndSearchReachesThem) {
   const auto exact = solve_by_states(instance, 13000, SearchClock(60));
   ASSERT_TRUE(exact.has_value());
   const Assignment found =
-      search_chain(instance, balanced_assignment(instance), SearchClock(10), 2, 2e5);
+      search_chain(instance, balanced_assignment(instance), SearchClock(10), 2, {2e5});
   EXPECT_LE(kept_weight(instance, found), kept_weight(instance, *exact) + 1e-9);
   EXPECT_GE(kept_weight(instance, found), 0.99 * kept_weight(instance, *exact));
   EXPECT_FALSE(solve_by_states(instance, 10, SearchClock(60)).has_value());
@@ -277,11 +277,11 @@ TEST(ChainSearch, IsNeverWorseThanItsStartDeterministicAndKeepsLimits) {
   for (uint64_t seed = 0; seed < 4; ++seed) {
     const ChainInstance instance = tiny(5, 12 + static_cast<int32_t>(seed), 3, 1.15, 40 + seed);
     const Assignment start = balanced_assignment(instance);
-    const Assignment found = search_chain(instance, start, SearchClock(20), seed, 2e4);
+    const Assignment found = search_chain(instance, start, SearchClock(20), seed, {2e4, 2});
     EXPECT_GE(kept_weight(instance, found), kept_weight(instance, start));
     EXPECT_EQ(excess_load(instance, found), 0);
     EXPECT_TRUE(obeys_slots(instance, found));
-    EXPECT_EQ(search_chain(instance, start, SearchClock(20), seed, 2e4).rank_of, found.rank_of);
+    EXPECT_EQ(search_chain(instance, start, SearchClock(20), seed, {2e4, 2}).rank_of, found.rank_of);
   }
 }
 
