@@ -1,6 +1,7 @@
 #include "expert_placement/solve.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/status_macros.h"
 #include "expert_placement/baselines/baselines.h"
@@ -16,6 +17,7 @@ namespace conclave::placement {
 namespace {
 
 constexpr double kStarPartitions = 3e5;
+constexpr int64_t kNoBudget = std::numeric_limits<int64_t>::max();
 
 struct Candidate {
   PlacementTable table;
@@ -99,25 +101,6 @@ absl::StatusOr<Candidate> search(const Evaluation& evaluation, const SearchClock
   return more.objective < single.objective && evaluation.allowed(more.table) ? more : single;
 }
 
-// Fewest predicted seconds: fewest messages under caps from loose to tight, whichever trade is
-// fastest.
-absl::StatusOr<Candidate> search_time(const Problem& problem, const Evaluation& evaluation,
-                                      const SearchClock& clock) {
-  std::optional<Candidate> best;
-  const double loose = problem.max_imbalance;
-  int left = 3;
-  for (const double cap : {loose, 1 + (loose - 1) * 0.4, 1 + (loose - 1) * 0.1}) {
-    Problem part = problem;
-    part.max_imbalance = cap;
-    ASSIGN_OR_RETURN(const Evaluation tighter, Evaluation::create(part));
-    ASSIGN_OR_RETURN(Candidate found, search(tighter, clock.part(1.0 / left--)));
-    found.objective = evaluation.objective(found.table);
-    if (!best || found.objective < best->objective) best = std::move(found);
-    if (clock.expired()) break;
-  }
-  return *std::move(best);
-}
-
 // Whole layers of `to`, those that save most for each copy moved first, as far as the budget goes.
 PlacementTable adopt_layers(const Evaluation& evaluation, const PlacementTable& from,
                             const PlacementTable& to, int64_t budget, const SearchClock& clock) {
@@ -147,6 +130,34 @@ PlacementTable adopt_layers(const Evaluation& evaluation, const PlacementTable& 
     }
     if (any) best = std::move(next), value = next_value;
   }
+  return best;
+}
+
+// Fewest predicted seconds: fewest messages under caps from loose to tight, then the best of these
+// layer by layer. What is compared is seconds, of all links and the fullest rank.
+absl::StatusOr<Candidate> search_time(const Problem& problem, const Evaluation& evaluation,
+                                      const SearchClock& clock) {
+  const SearchClock searching = clock.part(0.8);
+  std::vector<Candidate> found;
+  const double loose = problem.max_imbalance;
+  int left = 3;
+  for (const double cap : {loose, 1 + (loose - 1) * 0.4, 1 + (loose - 1) * 0.1}) {
+    Problem part = problem;
+    part.max_imbalance = cap;
+    ASSIGN_OR_RETURN(const Evaluation tighter, Evaluation::create(part));
+    ASSIGN_OR_RETURN(Candidate one, search(tighter, searching.part(1.0 / left--)));
+    one.objective = evaluation.objective(one.table);
+    found.push_back(std::move(one));
+    if (searching.expired()) break;
+  }
+  std::sort(found.begin(), found.end(),
+            [](const Candidate& a, const Candidate& b) { return a.objective < b.objective; });
+  Candidate best = found.front();
+  for (size_t i = 1; i < found.size() && !clock.expired(); ++i) {
+    const PlacementTable other = align_labels(found[i].table, best.table, problem.cluster);
+    best.table = adopt_layers(evaluation, best.table, other, kNoBudget, clock);
+  }
+  best.objective = evaluation.objective(best.table);
   return best;
 }
 
@@ -248,7 +259,7 @@ absl::StatusOr<Candidate> run_solver(const Evaluation& evaluation, const SearchC
 }  // namespace
 
 absl::StatusOr<Solution> solve(const Problem& problem) {
-  const SearchClock whole(problem.time_limit_s, problem.cancelled);
+  const SearchClock whole(problem.time_limit_s, problem.cancelled, problem.now);
   ASSIGN_OR_RETURN(const Evaluation evaluation, Evaluation::create(problem));
   const PlacementTable before =
       problem.start != nullptr ? *problem.start
@@ -261,7 +272,7 @@ absl::StatusOr<Solution> solve(const Problem& problem) {
   // What comes after the search: looks at baselines and result, and the bound.
   const double reserve =
       std::min(0.3 * problem.time_limit_s, 9 * one_look + 0.05 * problem.time_limit_s);
-  const SearchClock clock(whole.remaining() - reserve, problem.cancelled);
+  const SearchClock clock = whole.limited(whole.remaining() - reserve);
   ASSIGN_OR_RETURN(Candidate found, run_solver(evaluation, clock));
   const bool fixed_table = problem.solver == SolverKind::kContiguous ||
                            problem.solver == SolverKind::kRoundRobin ||

@@ -82,6 +82,34 @@ MipModel whole_chain_program(const ChainInstance& instance) {
   return model;
 }
 
+std::vector<double> point_of(const ChainInstance& instance, const Assignment& assignment) {
+  std::vector<int32_t> name(static_cast<size_t>(instance.ranks()), -1);
+  int32_t next = 0;
+  for (const int32_t rank : assignment.rank_of) {
+    int32_t& new_name = name[static_cast<size_t>(rank)];
+    if (new_name < 0) new_name = next++;
+  }
+  const auto on = [&](int32_t layer, int32_t expert, int32_t rank) -> double {
+    return name[static_cast<size_t>(assignment.at(layer, expert))] == rank ? 1 : 0;
+  };
+  std::vector<double> point;
+  for (int32_t layer = 0; layer < instance.layers; ++layer) {
+    for (int32_t expert = 0; expert < instance.experts; ++expert) {
+      for (int32_t rank = 0; rank < instance.ranks(); ++rank)
+        point.push_back(on(layer, expert, rank));
+    }
+  }
+  for (int32_t layer = 0; layer + 1 < instance.layers; ++layer) {
+    for (int32_t rank = 0; rank < instance.ranks(); ++rank) {
+      for (int32_t i = 0; i < instance.experts; ++i) {
+        for (int32_t j = 0; j < instance.experts; ++j)
+          point.push_back(on(layer, i, rank) * on(layer + 1, j, rank));
+      }
+    }
+  }
+  return point;
+}
+
 Assignment read_assignment(const ChainInstance& instance, const std::vector<double>& values) {
   Assignment assignment{instance.experts, {}};
   for (int32_t layer = 0; layer < instance.layers; ++layer) {

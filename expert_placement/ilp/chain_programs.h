@@ -18,6 +18,9 @@ namespace conclave::placement {
 // slots are filled), which lift the root bound from nearly nothing to most of the optimum.
 // Instances of one node. Column order: x by [l][e][g], then q.
 MipModel whole_chain_program(const ChainInstance& instance);
+// The point of an assignment in that program, its ranks renamed as the program wants them. Slots must
+// be the same on all ranks.
+std::vector<double> point_of(const ChainInstance& instance, const Assignment& assignment);
 // x of a solution as an assignment.
 Assignment read_assignment(const ChainInstance& instance, const std::vector<double>& values);
 

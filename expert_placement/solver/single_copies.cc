@@ -44,26 +44,37 @@ SingleCopies search(const Evaluation& evaluation, const SearchClock& clock) {
   return found;
 }
 
-// CBC on the whole program where that is small, else search and then layer by layer.
+// CBC's answer to the whole program, from what a search found; absent if it has none in time.
+std::optional<SingleCopies> whole_program(const ChainInstance& instance, const Assignment& start,
+                                          double seconds) {
+  MipModel model = whole_chain_program(instance);
+  model.start = point_of(instance, start);
+  const MipResult result = solve_mip(model, seconds);
+  if (result.status == MipStatus::kNothing) return std::nullopt;
+  return SingleCopies{read_assignment(instance, result.values), "ilp",
+                      result.status == MipStatus::kOptimal};
+}
+
+// Search, then CBC: on the whole program where that is small, else layer by layer.
 SingleCopies integer_program(const Evaluation& evaluation, const SearchClock& clock) {
   const ChainInstance& instance = evaluation.instance();
   const double kept_variables = static_cast<double>(instance.layers - 1) * instance.experts *
                                 instance.experts * instance.ranks();
-  SingleCopies found;
   const bool transitions = evaluation.problem().objective == Objective::kTransitions;
-  if (transitions && kept_variables <= kMostWholeProgram && instance.same_node_value == 0) {
-    const MipResult result = solve_mip(whole_chain_program(instance), clock.remaining() * 0.7);
-    if (result.status != MipStatus::kNothing) {
-      found.assignment = read_assignment(instance, result.values);
-      found.solver = "ilp";
-      found.optimal = result.status == MipStatus::kOptimal;
-      if (found.optimal) return found;
-    }
+  const bool small = transitions && kept_variables <= kMostWholeProgram &&
+                     instance.same_node_value == 0;
+  SingleCopies found = search(evaluation, clock.part(small ? 0.25 : 0.5));
+  if (small) {
+    const auto whole = whole_program(instance, found.assignment, 0.8 * clock.remaining() - 0.5);
+    const bool better = whole && kept_weight(instance, whole->assignment) >=
+                                     kept_weight(instance, found.assignment);
+    if (whole && (whole->optimal || better)) found = *whole;
+    if (found.optimal) return found;
   }
-  found = search(evaluation, clock.part(0.5));
   const int32_t improved =
       improve_single_copies(evaluation, clock, std::nullopt, &found.assignment);
-  found.solver = improved > 0 ? "search+ilp" : "search (ilp found nothing better)";
+  if (found.solver == "search")
+    found.solver = improved > 0 ? "search+ilp" : "search (ilp found nothing better)";
   return found;
 }
 

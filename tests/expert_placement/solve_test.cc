@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include "expert_placement/baselines/baselines.h"
 #include "expert_placement/ilp/mip.h"
 #include "expert_placement/objective/held_out.h"
@@ -78,6 +80,7 @@ TEST(Solve, IntegerProgramsWorkForEveryObjectiveWithCopiesAndBudgets) {
     for (int32_t replicas : {0, 1}) {
       SCOPED_TRACE(testing::Message() << name_of(objective) << ", replicas " << replicas);
       Problem problem = problem_for(profile, 3, 1.5);
+      problem.max_imbalance = 2;  // contiguous obeys it
       problem.objective = objective;
       problem.solver = SolverKind::kIlp;
       problem.replicas = replicas;
@@ -260,6 +263,24 @@ TEST(Solve, ReturnsWhenItsTimeIsUpOrItIsCancelled) {
   const auto cancelled = solve(problem);
   ASSERT_TRUE(cancelled.ok());
   expect_valid(problem, *cancelled);
+}
+
+// In CPU seconds, which do not depend on who else is on the machine.
+TEST(Solve, RespectsItsTimeLimitWithinTenPerCent) {
+  const RoutingProfile profile = profile_of(random_rows(16, 128, 8, 4000, 6));
+  for (Objective objective : {Objective::kTransitions, Objective::kMessages}) {
+    for (int32_t replicas : {0, 1}) {
+      SCOPED_TRACE(testing::Message() << name_of(objective) << ", replicas " << replicas);
+      Problem problem = problem_for(profile, 8, 2);
+      problem.objective = objective;
+      problem.replicas = replicas;
+      problem.now = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };
+      const auto solution = solve(problem);
+      ASSERT_TRUE(solution.ok());
+      expect_valid(problem, *solution);
+      EXPECT_LE(solution->seconds, 1.1 * problem.time_limit_s);
+    }
+  }
 }
 
 TEST(Solve, EdgesAreSensibleTablesOrClearErrors) {

@@ -164,11 +164,33 @@ TEST(IntegerProgram, TravelsWhole) {
   }
 }
 
+TEST(IntegerProgram, APlacementIsAPointThatObeysEveryRow) {
+  const ChainInstance instance = tiny(3, 6, 3, 9, 25);
+  const Assignment start = balanced_assignment(instance);
+  const MipModel program = whole_chain_program(instance);
+  const std::vector<double> point = point_of(instance, start);
+  ASSERT_EQ(point.size(), program.columns.size());
+  double gain = 0;
+  for (size_t i = 0; i < point.size(); ++i) {
+    EXPECT_LE(point[i], program.columns[i].upper) << "column " << i;
+    gain += point[i] * program.columns[i].gain;
+  }
+  EXPECT_NEAR(gain, kept_weight(instance, start), 1e-9);
+  for (const auto& row : program.rows) {
+    double sum = 0;
+    for (const auto& [column, value] : row.entries) sum += value * point[static_cast<size_t>(column)];
+    EXPECT_LE(sum, row.upper + 1e-6);
+    EXPECT_GE(sum, row.lower - 1e-6);
+  }
+}
+
 TEST(IntegerProgram, EqualsBruteForceOnTinyInstances) {
   if (!mip_available()) GTEST_SKIP() << "built without CBC";
   for (uint64_t seed = 0; seed < 3; ++seed) {
     const ChainInstance instance = tiny(3, 4, 2, 1.3, 20 + seed);
-    const MipResult result = solve_mip(whole_chain_program(instance), 20);
+    MipModel program = whole_chain_program(instance);
+    if (seed > 0) program.start = point_of(instance, balanced_assignment(instance));
+    const MipResult result = solve_mip(program, 20);
     ASSERT_EQ(result.status, MipStatus::kOptimal);
     const Assignment found = read_assignment(instance, result.values);
     EXPECT_NEAR(result.objective, best_kept(instance), 1e-6);
