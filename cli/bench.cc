@@ -11,6 +11,7 @@ void add_bench_commands(CLI::App& app, int* exit_code) {
   bench->footer(std::string(kExitCodeHelp));
   bench->require_subcommand(1);
   add_bench_engine_command(*bench, exit_code);
+  add_bench_simulate_command(*bench, exit_code);
   add_bench_serve_command(*bench, exit_code);
   add_bench_coordinator_command(*bench, exit_code);
   add_bench_metrics_command(*bench, exit_code);

@@ -55,19 +55,6 @@ absl::StatusOr<Limits> measure_limits(const GroupOptions& group) {
   return limits;
 }
 
-absl::StatusOr<std::string> shape_text(const std::string& name, std::string* path) {
-  *path = name;
-  if (!std::filesystem::exists(name)) {
-    std::error_code error;
-    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    for (const auto& folder : {std::filesystem::path("bench/shapes"), self.parent_path().parent_path() / "share/conclave/shapes",
-                               self.parent_path().parent_path().parent_path().parent_path() / "bench/shapes"}) {
-      if (std::filesystem::exists(folder / (name + ".json"))) *path = (folder / (name + ".json")).string();
-    }
-  }
-  return read_file(*path, 1 << 20);
-}
-
 nlohmann::ordered_json phase_json(const bench::Phase& phase) {
   return {{"tokens_per_second", phase.tokens_per_second}, {"seconds_per_step", phase.seconds_per_step},
           {"bytes_per_step", phase.bytes_per_step}, {"flops_per_step", phase.flops_per_step},
@@ -112,7 +99,7 @@ absl::Status run(BenchEngineOptions o) {
     ASSIGN_OR_RETURN(engine, OfflineEngine::start(o.group, progress, &recorder));
   } else {
     std::string path;
-    ASSIGN_OR_RETURN(const std::string text, shape_text(o.shape, &path));
+    ASSIGN_OR_RETURN(const std::string text, read_shape(o.shape, &path));
     ASSIGN_OR_RETURN(engine, OfflineEngine::start_shape(o.group, text, path, progress, &recorder));
   }
   const model::ModelSpec& spec = engine->model().spec;
@@ -177,6 +164,19 @@ absl::Status run(BenchEngineOptions o) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> read_shape(const std::string& name, std::string* path) {
+  *path = name;
+  if (!std::filesystem::exists(name)) {
+    std::error_code error;
+    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+    for (const auto& folder : {std::filesystem::path("bench/shapes"), self.parent_path().parent_path() / "share/conclave/shapes",
+                               self.parent_path().parent_path().parent_path().parent_path() / "bench/shapes"}) {
+      if (std::filesystem::exists(folder / (name + ".json"))) *path = (folder / (name + ".json")).string();
+    }
+  }
+  return read_file(*path, 1 << 20);
+}
 
 void add_bench_engine_command(CLI::App& parent, int* exit_code) {
   auto o = std::make_shared<BenchEngineOptions>();

@@ -30,6 +30,7 @@ struct PlaceOptions {
   double max_imbalance = 1.15, time_limit = 60, batch = 64;
   int64_t migration_budget = -1;
   uint64_t seed = 1;
+  int32_t threads = 2;
 };
 
 struct Judged {
@@ -66,6 +67,7 @@ absl::StatusOr<Problem> make_problem(const PlaceOptions& o, const PlacementInput
   problem.time_limit_s = o.time_limit;
   problem.migration_budget = o.migration_budget;
   problem.seed = o.seed;
+  problem.threads = o.threads;
   return problem;
 }
 
@@ -78,8 +80,9 @@ std::vector<Judged> judge(const PlacementInput& input, const Problem& problem,
       problem.replica_share > 0 || problem.replicas > 0 ? ranks * std::max(1, problem.replicas) : 0;
   all.push_back({"contiguous", placement::judge_held_out(*input.test, placement::contiguous_table(
                                                                           input.profile, ranks))});
-  all.push_back({"eplb", placement::judge_held_out(
-                             *input.test, placement::eplb_table(input.profile, ranks, extra))});
+  PlacementTable eplb = placement::eplb_table(input.profile, ranks, extra);
+  eplb.set_ranks_per_node(problem.cluster.ranks_per_node);
+  all.push_back({"eplb", placement::judge_held_out(*input.test, eplb)});
   all.push_back({"this table", placement::judge_held_out(*input.test, table)});
   return all;
 }
@@ -216,9 +219,11 @@ void add_place_command(CLI::App& app, int* exit_code) {
       "--replicas", o->replicas,
       "extra expert slots per rank and layer, or a share of all expert memory: 10%");
   command->add_option("--solver", o->solver,
-                      "auto, search, ilp, exact, contiguous, round_robin or eplb");
+                      "auto, search, ilp, exact, contiguous, round_robin, eplb or flow");
   command->add_option("--time-limit", o->time_limit, "seconds; the best table found until then");
   command->add_option("--seed", o->seed, "of the search");
+  command->add_option("--threads", o->threads, "of the search; the same number gives the same table")
+      ->check(CLI::Range(1, 256));
   command->add_option("--batch", o->batch, "tokens of a step, for --objective time");
   command->add_option("--start", o->start,
                       "table in force: names ranks alike, counts moves against it");

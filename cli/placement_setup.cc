@@ -24,6 +24,21 @@ placement::ExpertCost expert_cost(const model::ModelSpec& spec, ComputeType comp
   return cost;
 }
 
+// Tells the ranks which of them share a machine, so that a token uses the nearest copy: the table of the start says it.
+absl::Status spread_over_nodes(int32_t nodes, const model::ModelSpec& spec, coordinator::EngineOptions* options) {
+  if (nodes == 1) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const placement::ClusterSpec cluster, placement::ClusterSpec::even(options->ranks, nodes));
+  auto table = placement::PlacementTable::contiguous(spec.moe_layers(), spec.experts, options->ranks);
+  if (!options->configure.placement_json.empty()) {
+    ASSIGN_OR_RETURN(table, placement::PlacementTable::from_json(options->configure.placement_json, "--placement"));
+    // A table of another group is refused, with its own words, by whoever uses it.
+    if (table.ranks() != options->ranks) return absl::OkStatus();
+  }
+  table.set_ranks_per_node(cluster.ranks_per_node);
+  options->configure.placement_json = table.to_json();
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void add_placement_flags(CLI::App& app, PlacementOptions* o) {
@@ -39,6 +54,7 @@ void add_placement_flags(CLI::App& app, PlacementOptions* o) {
   app.add_option("--replan-time-limit-s", o->time_limit_s, "of the solver")->check(CLI::Range(0.01, 3600.0));
   app.add_option("--replan-migration-share", o->migration_share, "share of all experts that one re-placement may move")
       ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--profile", o->profile, "routing profile to start from (saved by a cluster, or conclave profile)");
   app.add_option("--profile-half-life-s", o->profile_half_life_s, "after so long what routers chose counts half")
       ->check(CLI::Range(1.0, 1e7));
   app.add_option("--profile-report-ms", o->profile_report_ms, "how often ranks report what routers chose; 0: never")
@@ -54,7 +70,6 @@ absl::StatusOr<std::unique_ptr<coordinator::PlacementManager>> make_placement_ma
   options.window.shape = {spec.moe_layers(), spec.experts, spec.top_k};
   options.window.half_life_seconds = o.profile_half_life_s;
   options.cost = expert_cost(spec, engine_options->configure.compute);
-  options.nodes = o.nodes;
   options.automatic.on = o.replan == "auto";
   options.automatic.period = from_seconds(o.replan_period_s);
   options.automatic.cooldown = from_seconds(o.replan_cooldown_s);
@@ -65,9 +80,16 @@ absl::StatusOr<std::unique_ptr<coordinator::PlacementManager>> make_placement_ma
                                                 : placement::Objective::kTransitions;
   request.max_imbalance = o.max_imbalance;
   request.time_limit_seconds = o.time_limit_s;
-  if (engine_options->configure.plan == "coherent") options.plan = placement::Plan::kCoherent;
   options.solve = placement::solve;
+  RETURN_IF_ERROR(spread_over_nodes(o.nodes, spec, engine_options));
   ASSIGN_OR_RETURN(manager, coordinator::PlacementManager::create(std::move(options)));
+  if (!o.profile.empty()) {
+    ASSIGN_OR_RETURN(const placement::RoutingProfile profile, placement::RoutingProfile::load(o.profile));
+    RETURN_IF_ERROR(manager->load_profile(profile));
+  }
+  engine_options->recorded_traffic = [manager = manager.get()](const placement::PlacementTable& table) {
+    return manager->recorded_traffic(table);
+  };
   engine_options->routing_report_ms = o.profile_report_ms;
   engine_options->on_routing = [manager = manager.get()](std::vector<protocol::RoutingCounts> counts) {
     manager->add_routing(std::move(counts));

@@ -26,6 +26,7 @@ struct PlacementOptions {
   double max_imbalance = 1.15;
   double time_limit_s = 10;
   double migration_share = 0.25;
+  std::string profile;                   // file; empty: nothing is known
   double profile_half_life_s = 600;
   int32_t profile_report_ms = 500;       // 0: no routing profile
   int32_t nodes = 1;

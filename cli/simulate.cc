@@ -60,6 +60,7 @@ absl::StatusOr<PlacementTable> table_for(const SimulateOptions& o, const Placeme
     ASSIGN_OR_RETURN(PlacementTable table, PlacementTable::from_json(text, o.table));
     RETURN_IF_ERROR(table.check_fits(input.profile.shape().moe_layers, input.profile.experts(),
                                      cluster.ranks(), input.profile.model_fingerprint()));
+    table.set_ranks_per_node(cluster.ranks_per_node);
     return table;
   }
   placement::Problem problem;
@@ -175,7 +176,7 @@ void add_simulate_command(CLI::App& app, int* exit_code) {
   command->add_option("--ranks", o->ranks, "numbers of ranks, one row each")->delimiter(',');
   command->add_option("--ranks-per-node", o->ranks_per_node, "of the clusters that --ranks makes");
   command->add_option("--table", o->table, "placement table; without one --solver makes it");
-  command->add_option("--solver", o->solver, "contiguous, round_robin, eplb, auto, search");
+  command->add_option("--solver", o->solver, "contiguous, round_robin, eplb, flow, auto, search, ilp or exact");
   command->add_option("--objective", o->objective, "of the solver: transitions, messages or time");
   command->add_option("--max-imbalance", o->max_imbalance, "of the solver");
   command->add_option("--time-limit", o->time_limit, "seconds of the solver, for each row");

@@ -1,6 +1,7 @@
 #include "expert_placement/solve.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/status_macros.h"
 #include "expert_placement/baselines/baselines.h"
@@ -8,12 +9,15 @@
 #include "expert_placement/homes/homes.h"
 #include "expert_placement/objective/traffic.h"
 #include "expert_placement/replicas/replica_search.h"
+#include "expert_placement/solver/flow_table.h"
+#include "expert_placement/solver/integer_steps.h"
 #include "expert_placement/solver/single_copies.h"
 
 namespace conclave::placement {
 namespace {
 
 constexpr double kStarPartitions = 3e5;
+constexpr int64_t kNoBudget = std::numeric_limits<int64_t>::max();
 
 struct Candidate {
   PlacementTable table;
@@ -40,16 +44,33 @@ Assignment assignment_of(const PlacementTable& table) {
   return assignment;
 }
 
-// Contiguous, round robin and load balancing, as far as they obey cap and memory.
+// DeepSeek's load balancing with the copies that the problem allows.
+PlacementTable balanced_copies(const Problem& problem) {
+  const RoutingProfile& profile = *problem.profile;
+  const int32_t ranks = problem.cluster.ranks();
+  const int32_t extra = problem.replica_share > 0
+                            ? static_cast<int32_t>(problem.replica_share * profile.experts())
+                            : ranks * problem.replicas;
+  return eplb_table(profile, ranks, extra);
+}
+
+// What needs no search, as far as it obeys cap and memory.
 std::vector<Candidate> baselines(const Evaluation& evaluation) {
   const RoutingProfile& profile = *evaluation.problem().profile;
   const int32_t ranks = evaluation.instance().ranks();
   std::vector<Candidate> all = {{contiguous_table(profile, ranks), "contiguous"},
                                 {round_robin_table(profile, ranks), "round_robin"},
-                                {evaluation.table_of(evaluation.balanced_start()), "balanced"}};
+                                {evaluation.table_of(evaluation.balanced_start()), "balanced"},
+                                {balanced_copies(evaluation.problem()), "eplb"}};
+  if (flow_matters(evaluation)) all.push_back({flow_table(evaluation), "flow"});
   std::erase_if(all, [&](const Candidate& c) { return !evaluation.allowed(c.table); });
   for (Candidate& candidate : all) candidate.objective = evaluation.objective(candidate.table);
   return all;
+}
+
+// Whether integer programs shall improve what a search found. Only crossings are linear in copies.
+bool uses_programs(const Problem& problem) {
+  return problem.solver == SolverKind::kIlp && problem.objective == Objective::kTransitions;
 }
 
 Candidate add_replicas(const Evaluation& evaluation, const Candidate& single,
@@ -60,9 +81,11 @@ Candidate add_replicas(const Evaluation& evaluation, const Candidate& single,
   const Objective judged =
       problem.objective == Objective::kTime ? Objective::kMessages : problem.objective;
   ReplicaState state(rows, judged, problem.plan, matched_homes(rows, rows, single.table),
-                     evaluation.replica_limits(), single.table);
-  search_replicas(clock, problem.seed, 2e4, &state);
+                     evaluation.replica_limits(), evaluation.on_nodes(single.table));
+  search_replicas(uses_programs(problem) ? clock.part(0.6) : clock, problem.seed, 2e4, &state);
   Candidate found{state.table(problem.profile->shape().moe_layers), single.solver + "+replicas"};
+  if (uses_programs(problem) && improve_copies(evaluation, clock, nullptr, -1, &found.table) > 0)
+    found.solver += "+ilp";
   found.objective = evaluation.objective(found.table);
   return found;
 }
@@ -76,25 +99,6 @@ absl::StatusOr<Candidate> search(const Evaluation& evaluation, const SearchClock
   if (!replicas || clock.expired()) return single;
   const Candidate more = add_replicas(evaluation, single, clock);
   return more.objective < single.objective && evaluation.allowed(more.table) ? more : single;
-}
-
-// Fewest predicted seconds: fewest messages under caps from loose to tight, whichever trade is
-// fastest.
-absl::StatusOr<Candidate> search_time(const Problem& problem, const Evaluation& evaluation,
-                                      const SearchClock& clock) {
-  std::optional<Candidate> best;
-  const double loose = problem.max_imbalance;
-  int left = 3;
-  for (const double cap : {loose, 1 + (loose - 1) * 0.4, 1 + (loose - 1) * 0.1}) {
-    Problem part = problem;
-    part.max_imbalance = cap;
-    ASSIGN_OR_RETURN(const Evaluation tighter, Evaluation::create(part));
-    ASSIGN_OR_RETURN(Candidate found, search(tighter, clock.part(1.0 / left--)));
-    found.objective = evaluation.objective(found.table);
-    if (!best || found.objective < best->objective) best = std::move(found);
-    if (clock.expired()) break;
-  }
-  return *std::move(best);
 }
 
 // Whole layers of `to`, those that save most for each copy moved first, as far as the budget goes.
@@ -129,6 +133,58 @@ PlacementTable adopt_layers(const Evaluation& evaluation, const PlacementTable& 
   return best;
 }
 
+// Fewest predicted seconds: fewest messages under caps from loose to tight, then the best of these
+// layer by layer. What is compared is seconds, of all links and the fullest rank.
+absl::StatusOr<Candidate> search_time(const Problem& problem, const Evaluation& evaluation,
+                                      const SearchClock& clock) {
+  const SearchClock searching = clock.part(0.8);
+  std::vector<Candidate> found;
+  const double loose = problem.max_imbalance;
+  int left = 3;
+  for (const double cap : {loose, 1 + (loose - 1) * 0.4, 1 + (loose - 1) * 0.1}) {
+    Problem part = problem;
+    part.max_imbalance = cap;
+    ASSIGN_OR_RETURN(const Evaluation tighter, Evaluation::create(part));
+    ASSIGN_OR_RETURN(Candidate one, search(tighter, searching.part(1.0 / left--)));
+    one.objective = evaluation.objective(one.table);
+    found.push_back(std::move(one));
+    if (searching.expired()) break;
+  }
+  std::sort(found.begin(), found.end(),
+            [](const Candidate& a, const Candidate& b) { return a.objective < b.objective; });
+  Candidate best = found.front();
+  for (size_t i = 1; i < found.size() && !clock.expired(); ++i) {
+    const PlacementTable other = align_labels(found[i].table, best.table, problem.cluster);
+    best.table = adopt_layers(evaluation, best.table, other, kNoBudget, clock);
+  }
+  best.objective = evaluation.objective(best.table);
+  return best;
+}
+
+// The start, changed by as many moves as the budget allows.
+PlacementTable repair(const Evaluation& evaluation, const Assignment& start,
+                      const SearchClock& clock) {
+  const Problem& problem = evaluation.problem();
+  Assignment repaired =
+      repair_single_copies(evaluation, start, problem.migration_budget, clock.part(0.7));
+  if (uses_programs(problem)) {
+    improve_single_copies(evaluation, clock.part(0.7),
+                          MoveBudget{&start, problem.migration_budget}, &repaired);
+  }
+  return evaluation.table_of(repaired);
+}
+
+// The same where experts have copies: whole layers of `to`.
+PlacementTable adopt(const Evaluation& evaluation, const PlacementTable& start,
+                     const PlacementTable& to, const SearchClock& clock) {
+  const Problem& problem = evaluation.problem();
+  PlacementTable adopted =
+      adopt_layers(evaluation, start, to, problem.migration_budget, clock.part(0.7));
+  if (uses_programs(problem))
+    improve_copies(evaluation, clock.part(0.7), &start, problem.migration_budget, &adopted);
+  return adopted;
+}
+
 // Names ranks as `start` does and keeps the number of moved copies within the budget.
 Candidate near_start(const Evaluation& evaluation, Candidate found, const SearchClock& clock) {
   const Problem& problem = evaluation.problem();
@@ -144,10 +200,9 @@ Candidate near_start(const Evaluation& evaluation, Candidate found, const Search
   if (within && (found.objective < before || !start_allowed)) return found;
   if (!within) {
     const bool single = single_copies(start) && single_copies(found.table);
-    const PlacementTable repaired =
-        single ? evaluation.table_of(repair_single_copies(evaluation, assignment_of(start),
-                                                          problem.migration_budget, clock))
-               : adopt_layers(evaluation, start, found.table, problem.migration_budget, clock);
+    const PlacementTable repaired = single
+                                        ? repair(evaluation, assignment_of(start), clock)
+                                        : adopt(evaluation, start, found.table, clock);
     const double value = evaluation.objective(repaired);
     if (value < before || !start_allowed) return {repaired, found.solver + "+budget", value, false};
   }
@@ -188,8 +243,8 @@ absl::StatusOr<Candidate> run_solver(const Evaluation& evaluation, const SearchC
   };
   if (problem.solver == SolverKind::kContiguous) return plain(contiguous_table(profile, ranks));
   if (problem.solver == SolverKind::kRoundRobin) return plain(round_robin_table(profile, ranks));
-  if (problem.solver == SolverKind::kEplb)
-    return plain(eplb_table(profile, ranks, ranks * problem.replicas));
+  if (problem.solver == SolverKind::kEplb) return plain(balanced_copies(problem));
+  if (problem.solver == SolverKind::kFlow) return plain(flow_table(evaluation));
   if (profile.empty() || ranks == 1)
     return Candidate{contiguous_table(profile, ranks), "contiguous", 0, ranks == 1};
   ASSIGN_OR_RETURN(Candidate found, problem.objective == Objective::kTime
@@ -204,7 +259,7 @@ absl::StatusOr<Candidate> run_solver(const Evaluation& evaluation, const SearchC
 }  // namespace
 
 absl::StatusOr<Solution> solve(const Problem& problem) {
-  const SearchClock whole(problem.time_limit_s, problem.cancelled);
+  const SearchClock whole(problem.time_limit_s, problem.cancelled, problem.now);
   ASSIGN_OR_RETURN(const Evaluation evaluation, Evaluation::create(problem));
   const PlacementTable before =
       problem.start != nullptr ? *problem.start
@@ -216,16 +271,18 @@ absl::StatusOr<Solution> solve(const Problem& problem) {
   const double one_look = whole.elapsed() - began;
   // What comes after the search: looks at baselines and result, and the bound.
   const double reserve =
-      std::min(0.3 * problem.time_limit_s, 7 * one_look + 0.05 * problem.time_limit_s);
-  const SearchClock clock(whole.remaining() - reserve, problem.cancelled);
+      std::min(0.3 * problem.time_limit_s, 9 * one_look + 0.05 * problem.time_limit_s);
+  const SearchClock clock = whole.limited(whole.remaining() - reserve);
   ASSIGN_OR_RETURN(Candidate found, run_solver(evaluation, clock));
   const bool fixed_table = problem.solver == SolverKind::kContiguous ||
                            problem.solver == SolverKind::kRoundRobin ||
-                           problem.solver == SolverKind::kEplb;
+                           problem.solver == SolverKind::kEplb ||
+                           problem.solver == SolverKind::kFlow;
   if (problem.start != nullptr && !fixed_table)
     found = near_start(evaluation, std::move(found), whole);
   prove(evaluation, whole, found, &solution);
   solution.table = std::move(found.table);
+  solution.table.set_ranks_per_node(problem.cluster.ranks_per_node);
   solution.table.set_model_fingerprint(problem.profile->model_fingerprint());
   solution.table.set_profile_id(problem.profile->id());
   solution.solver = found.solver;

@@ -24,7 +24,7 @@ enum class Objective : uint8_t {
   kTime,         // predicted seconds per token and layer: links, load, activated experts
 };
 enum class Plan : uint8_t { kFixed, kCoherent };
-enum class SolverKind : uint8_t { kAuto, kSearch, kIlp, kExact, kContiguous, kRoundRobin, kEplb };
+enum class SolverKind : uint8_t { kAuto, kSearch, kIlp, kExact, kContiguous, kRoundRobin, kEplb, kFlow };
 
 absl::StatusOr<Objective> parse_objective(std::string_view name);  // transitions | messages | time
 absl::StatusOr<Plan> parse_plan(std::string_view name);            // fixed | coherent
@@ -63,9 +63,11 @@ struct Problem {
   SolverKind solver = SolverKind::kAuto;
   double time_limit_s = 60;
   uint64_t seed = 1;
-  int32_t threads = 1;
+  int32_t threads = 1;  // of the search; more search more in the same time
   // Called now and then; true ends the search with the best found so far.
   std::function<bool()> cancelled;
+  // Seconds that time_limit_s is measured in; null: those of the wall. Tests give CPU time.
+  std::function<double()> now;
 };
 
 struct Solution {

@@ -9,8 +9,8 @@ namespace {
 
 constexpr std::array<const char*, 3> kObjectives = {"transitions", "messages", "time"};
 constexpr std::array<const char*, 2> kPlans = {"fixed", "coherent"};
-constexpr std::array<const char*, 7> kSolvers = {"auto",       "search",      "ilp", "exact",
-                                                 "contiguous", "round_robin", "eplb"};
+constexpr std::array<const char*, 8> kSolvers = {
+    "auto", "search", "ilp", "exact", "contiguous", "round_robin", "eplb", "flow"};
 
 template <typename Enum, size_t kCount>
 absl::StatusOr<Enum> parse(const std::array<const char*, kCount>& names, std::string_view what,

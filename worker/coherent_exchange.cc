@@ -113,7 +113,8 @@ void CoherentExchange::set_holders(int32_t moe_layer,
   int32_t* owner = owners_.data() + static_cast<size_t>(moe_layer) * static_cast<size_t>(size_) *
                                         static_cast<size_t>(experts_);
   for (int32_t from = 0; from < size_; ++from) {
-    for (const auto& where : holders) *owner++ = placement::serving_rank(where, from);
+    for (const auto& where : holders)
+      *owner++ = placement::serving_rank(where, from, parts_.table->node_of());
   }
 }
 

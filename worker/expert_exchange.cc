@@ -103,7 +103,7 @@ void ExpertExchange::set_holders(int32_t moe_layer,
                                  const std::vector<std::vector<int32_t>>& holders) {
   int32_t* owner = owner_.data() + static_cast<size_t>(moe_layer) * static_cast<size_t>(experts_);
   for (size_t expert = 0; expert < holders.size(); ++expert) {
-    owner[expert] = placement::serving_rank(holders[expert], rank_);
+    owner[expert] = placement::serving_rank(holders[expert], rank_, parts_.table->node_of());
   }
 }
 

@@ -117,7 +117,7 @@ void add_placement(CLI::App& app, Action* action) {
 }
 
 void add_profile(CLI::App& app, Action* action) {
-  CLI::App* profile = app.add_subcommand("profile", "Record what routers do: start, stop, save");
+  CLI::App* profile = app.add_subcommand("profile", "Record what routers do: start, stop, save, load");
   profile->require_subcommand(1);
   for (const char* verb : {"start", "stop"}) {
     profile->add_subcommand(verb, absl::StrCat(verb, "s recording"))->callback([action, verb] {
@@ -143,6 +143,15 @@ void add_profile(CLI::App& app, Action* action) {
       }
       ASSIGN_OR_RETURN(const std::string text, session.text("GET", "/admin/v1/profile"));
       return save_file(session, o->path, text);
+    };
+  });
+  auto from = std::make_shared<std::string>();
+  CLI::App* load = profile->add_subcommand("load", "Go on from a saved profile instead of what was recorded");
+  load->add_option("file", *from, "on the coordinator's host")->required();
+  load->callback([action, from] {
+    *action = [from](Session& session) -> absl::Status {
+      ASSIGN_OR_RETURN(const Json answer, session.post("/admin/v1/profile/load", {{"path", *from}}));
+      return show(session, answer);
     };
   });
 }

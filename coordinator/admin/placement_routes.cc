@@ -63,7 +63,8 @@ constexpr std::pair<const char*, placement::SolverKind> kSolvers[] = {
     {"exact", placement::SolverKind::kExact},
     {"contiguous", placement::SolverKind::kContiguous},
     {"round_robin", placement::SolverKind::kRoundRobin},
-    {"eplb", placement::SolverKind::kEplb}};
+    {"eplb", placement::SolverKind::kEplb},
+    {"flow", placement::SolverKind::kFlow}};
 
 template <typename Value, size_t n>
 absl::Status choose(const json& body, const char* key,
@@ -182,14 +183,23 @@ absl::StatusOr<AppliedPlacement> roll_back(PlacementManager& manager, const std:
   return manager.rollback(dry_run);
 }
 
-absl::Status save_profile(PlacementManager& manager, const std::string& text) {
+absl::StatusOr<std::string> profile_path(const std::string& text) {
   ASSIGN_OR_RETURN(const json body, parse_body(text));
   ASSIGN_OR_RETURN(const std::string path, read_text(body, "path", ""));
-  if (path.empty() || path[0] != '/') {
-    return absl::InvalidArgumentError(
-        "\"path\" must be an absolute path on the coordinator's machine");
-  }
+  if (!path.empty() && path[0] == '/') return path;
+  return absl::InvalidArgumentError(
+      "\"path\" must be an absolute path on the coordinator's machine");
+}
+
+absl::Status save_profile(PlacementManager& manager, const std::string& text) {
+  ASSIGN_OR_RETURN(const std::string path, profile_path(text));
   return manager.profile().save(path);
+}
+
+absl::Status load_profile(PlacementManager& manager, const std::string& text) {
+  ASSIGN_OR_RETURN(const std::string path, profile_path(text));
+  ASSIGN_OR_RETURN(const placement::RoutingProfile profile, placement::RoutingProfile::load(path));
+  return manager.load_profile(profile);
 }
 
 void set_profiling(PlacementManager& manager, bool on, HttpResponder& responder) {
@@ -239,6 +249,13 @@ void add_profile_routes(Router& router, PlacementManager& manager) {
                if (!status.ok()) return respond_status(*responder, status);
                const ordered_json out{{"version", 1}, {"kind", "profile_saved"}, {"saved", true}};
                respond_json(*responder, 200, out.dump());
+             });
+  router.add("POST", "/admin/v1/profile/load",
+             [&manager](HttpRequest request, const std::string&, Responder responder) {
+               const absl::Status status = load_profile(manager, request.body);
+               if (!status.ok()) return respond_status(*responder, status);
+               respond_json(*responder, 200,
+                            ordered_json{{"version", 1}, {"loaded", true}}.dump());
              });
 }
 

@@ -35,6 +35,9 @@ struct EngineOptions {
   // "coherent" or "auto" (configure.plan): what the choice is made from; ranks and measured figures are
   // filled in when the group is ready.
   PlanCosts plan_costs;
+  // "auto": what the routing known so far would send under the table, asked on the engine's thread
+  // when the group is ready; nothing known, or null: uniform routing.
+  std::function<std::optional<RecordedTraffic>(const placement::PlacementTable&)> recorded_traffic;
   bool match_homes = false;          // see SchedulerOptions
   int32_t routing_report_ms = 0;     // how often ranks report what routers chose; 0: never
   // Called on the engine's thread with what they reported; must return at once.

@@ -86,6 +86,8 @@ struct RankStatus {
   int32_t kv_blocks = 0, kv_blocks_used = 0;
   uint64_t weight_bytes = 0, kv_bytes = 0;  // 0 until the rank is ready
   double load_seconds = 0;
+  // Of one exchange with all other ranks; 0 unless the plan was to be chosen (--plan auto).
+  double exchange_latency_seconds = 0, exchange_bytes_per_second = 0;
 };
 struct EngineStatus {
   GroupState state = GroupState::kStarting;

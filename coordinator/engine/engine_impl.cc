@@ -234,9 +234,11 @@ bool EngineImpl::choose_coherent(const GroupReady& ready) const {
                                  ? std::min(costs.bytes_per_second, rank.exchange_bytes_per_second)
                                  : rank.exchange_bytes_per_second;
   }
+  if (options_.recorded_traffic) costs.recorded = options_.recorded_traffic(rollout_.table());
   const bool coherent = coherent_pays(costs);
   log_info("chose the parallel plan",
            {{"plan", coherent ? "coherent" : "fixed"},
+            {"routing", costs.recorded ? "profile" : "uniform"},
             {"exchange_us", absl::StrCat(1e6 * costs.exchange_seconds)},
             {"bytes_per_second", absl::StrCat(costs.bytes_per_second)},
             {"fixed_step_us", absl::StrCat(1e6 * fixed_plan_seconds(costs))},

@@ -5,8 +5,9 @@
 namespace conclave::coordinator {
 namespace {
 
-double remote_share(const PlanCosts& costs) {
-  return static_cast<double>(costs.ranks - 1) / costs.ranks;
+RecordedTraffic traffic_of(const PlanCosts& costs) {
+  return costs.recorded ? *costs.recorded
+                        : uniform_traffic(costs.ranks, costs.experts, costs.top_k);
 }
 
 double seconds(const PlanCosts& costs, double exchanges, double bytes_per_token) {
@@ -26,26 +27,36 @@ double distinct_ranks(int32_t ranks, int32_t experts, int32_t top_k) {
   return ranks * (1 - none);
 }
 
+RecordedTraffic uniform_traffic(int32_t ranks, int32_t experts, int32_t top_k) {
+  RecordedTraffic traffic;
+  if (ranks < 2) return traffic;
+  const double remote = static_cast<double>(ranks - 1) / ranks;
+  const double distinct = distinct_ranks(ranks, experts, top_k);
+  traffic.fixed_out = distinct * remote;
+  traffic.fixed_back = top_k * remote;
+  traffic.moves = remote;
+  traffic.coherent_out = remote + std::max(0.0, distinct - 1) * remote;
+  traffic.coherent_back = (top_k - 1) * remote;
+  return traffic;
+}
+
 // A row to each remote rank, and the unsummed rows of all remote experts back.
 double fixed_plan_seconds(const PlanCosts& costs) {
   if (costs.ranks < 2) return 0;
-  const double remote = remote_share(costs);
-  const double rows = distinct_ranks(costs.ranks, costs.experts, costs.top_k) * remote;
-  const double back = costs.top_k * remote;
-  return seconds(costs, 2.0 * costs.moe_layers, costs.moe_layers * (rows + back) * costs.row_bytes);
+  const RecordedTraffic traffic = traffic_of(costs);
+  return seconds(costs, 2.0 * costs.moe_layers,
+                 costs.moe_layers * (traffic.fixed_out + traffic.fixed_back) * costs.row_bytes);
 }
 
-// The same rows out; the state where the leader is remote; back the rows of all experts that are
+// Rows out as before; the state where the leader is remote; back the rows of all experts that are
 // not with the leader; and once a step the K/V of every layer to every other rank.
 double coherent_plan_seconds(const PlanCosts& costs) {
   if (costs.ranks < 2) return 0;
-  const double moves = costs.leader_stays >= 0 ? 1 - costs.leader_stays : remote_share(costs);
-  const double others = std::max(0.0, distinct_ranks(costs.ranks, costs.experts, costs.top_k) - 1);
-  const double rows = moves + others * remote_share(costs);
-  const double back = (costs.top_k - 1) * remote_share(costs);
+  const RecordedTraffic traffic = traffic_of(costs);
   const double exchanges = (costs.top_k > 1 ? 2.0 : 1.0) * costs.moe_layers + 1;
   const double bytes =
-      costs.moe_layers * ((rows + back) * costs.row_bytes + moves * costs.state_bytes) +
+      costs.moe_layers * ((traffic.coherent_out + traffic.coherent_back) * costs.row_bytes +
+                          traffic.moves * costs.state_bytes) +
       costs.layers * (costs.ranks - 1) * costs.kv_bytes;
   return seconds(costs, exchanges, bytes);
 }

@@ -5,8 +5,19 @@
 // and figures of the transport that ranks measured when they started. Pure functions.
 
 #include <cstdint>
+#include <optional>
 
 namespace conclave::coordinator {
+
+// What recorded routing sends under a placement table, per token and MoE layer: rows out to other
+// ranks, unsummed rows back, and tokens that change rank.
+struct RecordedTraffic {
+  double fixed_out = 0;
+  double fixed_back = 0;
+  double coherent_out = 0;
+  double coherent_back = 0;
+  double moves = 0;
+};
 
 struct PlanCosts {
   int32_t ranks = 1;
@@ -20,13 +31,14 @@ struct PlanCosts {
   double tokens_per_rank = 4;   // of a decode step
   double exchange_seconds = 0;  // latency of one exchange
   double bytes_per_second = 0;  // of one rank's sending
-  // Share of layer-to-layer steps after which a token's leading expert is on its rank; below 0: as
-  // with experts placed at random, 1 / ranks.
-  double leader_stays = -1;
+  std::optional<RecordedTraffic> recorded;  // absent: uniform routing, experts placed at random
 };
 
 // Distinct ranks that serve a token of uniform routing: G (1 - C(E - E/G, k) / C(E, k)).
 double distinct_ranks(int32_t ranks, int32_t experts, int32_t top_k);
+
+// What uniform routing and a random placement would send.
+RecordedTraffic uniform_traffic(int32_t ranks, int32_t experts, int32_t top_k);
 
 // Seconds of exchange of one decode step on one rank.
 double fixed_plan_seconds(const PlanCosts& costs);

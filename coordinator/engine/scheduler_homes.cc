@@ -1,17 +1,20 @@
-// The third part of Scheduler: homes chosen by what prompts did. A sequence whose prompt is
-// computed moves, with its K/V, to the rank where most of its rows found experts, as long as ranks
-// keep about as many sequences each.
+// The third part of Scheduler: homes chosen by what prompts did. Sequences whose prompts are computed
+// move, with their K/V, to the ranks where most of their rows found experts: a balanced assignment,
+// so that ranks keep about as many sequences each.
 
 #include <algorithm>
 #include <utility>
 
 #include "coordinator/engine/scheduler.h"
+#include "expert_placement/flow/balanced_assignment.h"
 
 namespace conclave::coordinator {
 namespace {
 
-// Moving K/V costs something: the new home must serve so many more (row, layer) pairs.
-constexpr double kLeastGain = 1.02;
+// Moving K/V costs something: staying counts for two per cent more (row, layer) pairs. Whole numbers,
+// so that the assignment is exact.
+constexpr double kHit = 100;
+constexpr double kHitAtHome = 102;
 
 }  // namespace
 
@@ -32,36 +35,27 @@ void Scheduler::match_homes(ScheduledStep* step) {
   }
   // Whoever finds no room stays, so a rank may get one more than its share: rows must allow it.
   if (candidates.empty() || running() > options_.max_rank_step_tokens) return;
-  // Who gains most chooses first; ties in order of acceptance.
-  const auto gain = [](const Sequence* sequence) {
-    const auto& hits = sequence->rank_hits;
-    return *std::max_element(hits.begin(), hits.end()) - hits[static_cast<size_t>(sequence->home)];
-  };
-  std::sort(candidates.begin(), candidates.end(), [&](const Sequence* a, const Sequence* b) {
-    return std::pair(-gain(a), a->order()) < std::pair(-gain(b), b->order());
-  });
   // All candidates are taken off their ranks first, so that they can change places with one
-  // another.
+  // another; the other sequences stay where they are.
   const int32_t most = (running() + ranks() - 1) / ranks();
-  std::vector<int32_t> kept;
-  for (const Rank& rank : ranks_) kept.push_back(rank.running);
-  for (const Sequence* sequence : candidates) --kept[static_cast<size_t>(sequence->home)];
+  std::vector<int32_t> room;
+  for (const Rank& rank : ranks_) room.push_back(most - rank.running);
+  for (const Sequence* sequence : candidates) ++room[static_cast<size_t>(sequence->home)];
+  for (int32_t& places : room) places = std::max(places, 0);
+  std::vector<double> profit;
   for (Sequence* sequence : candidates) {
     const std::vector<int64_t> hits = std::exchange(sequence->rank_hits, {});
-    const auto home = static_cast<size_t>(sequence->home);
-    size_t best = home;
-    bool better = kept[home] >= most;  // full: any other rank will do
-    for (size_t r = 0; r < ranks_.size(); ++r) {
-      const BlockLedger& ledger = ranks_[r].ledger;
-      const bool room = kept[r] < most && ledger.available() > blocks_for(sequence->length()) + 1;
-      const bool gains =
-          static_cast<double>(hits[r]) > kLeastGain * static_cast<double>(hits[home]);
-      if (r == home || !room || !(better || gains)) continue;
-      if (best == home || hits[r] > hits[best]) best = r;
-      better = better || gains;
+    for (size_t rank = 0; rank < hits.size(); ++rank) {
+      const bool home = static_cast<int32_t>(rank) == sequence->home;
+      profit.push_back((home ? kHitAtHome : kHit) * static_cast<double>(hits[rank]));
     }
-    ++kept[best];
-    if (best != home) move_home(*sequence, static_cast<int32_t>(best), step);
+  }
+  const std::vector<int32_t> homes = placement::assign_balanced(profit, room);
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    Sequence& sequence = *candidates[i];
+    if (homes[i] == sequence.home) continue;
+    const BlockLedger& ledger = ranks_[static_cast<size_t>(homes[i])].ledger;
+    if (ledger.available() > blocks_for(sequence.length()) + 1) move_home(sequence, homes[i], step);
   }
 }
 

@@ -201,6 +201,8 @@ std::vector<RankStatus> WorkerGroup::rank_status(Time now) const {
       status.weight_bytes = rank.ready->weight_bytes;
       status.kv_bytes = rank.ready->kv_bytes;
       status.load_seconds = rank.ready->load_seconds;
+      status.exchange_latency_seconds = rank.ready->exchange_latency_seconds;
+      status.exchange_bytes_per_second = rank.ready->exchange_bytes_per_second;
     }
     result.push_back(std::move(status));
   }

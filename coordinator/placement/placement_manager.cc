@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "coordinator/engine/placement_rollout.h"
+#include "coordinator/placement/profile_traffic.h"
 
 namespace conclave::coordinator {
 namespace {
@@ -100,6 +101,33 @@ void PlacementManager::set_profiling(bool on) {
   profiling_ = on;
 }
 
+absl::Status PlacementManager::load_profile(const placement::RoutingProfile& profile) {
+  const std::string fingerprint =
+      engine_ != nullptr ? engine_->status().model_fingerprint : std::string();
+  const std::string& theirs = profile.model_fingerprint();
+  if (!theirs.empty() && !fingerprint.empty() && theirs != fingerprint) {
+    return absl::InvalidArgumentError(absl::StrCat("the profile was made by model ", theirs,
+                                                   ", this is model ", fingerprint,
+                                                   "; make a profile with this model"));
+  }
+  const std::lock_guard lock(mutex_);
+  return window_.replace(profile, Clock::now());
+}
+
+std::optional<RecordedTraffic> PlacementManager::recorded_traffic(
+    const placement::PlacementTable& table) const {
+  std::unique_lock lock(mutex_);
+  if (window_.profile().empty()) return std::nullopt;
+  const placement::RoutingProfile profile = window_.snapshot();
+  lock.unlock();
+  return traffic_of_profile(profile, table);
+}
+
+placement::Plan PlacementManager::parallel_plan() const {
+  return engine_->status().plan == "coherent" ? placement::Plan::kCoherent
+                                              : placement::Plan::kFixed;
+}
+
 bool PlacementManager::profiling() const {
   const std::lock_guard lock(mutex_);
   return profiling_;
@@ -140,11 +168,11 @@ absl::StatusOr<PlannedPlacement> PlacementManager::plan(const PlanRequest& reque
   }
   placement::Problem problem;
   problem.profile = &profile;
-  ASSIGN_OR_RETURN(problem.cluster,
-                   placement::ClusterSpec::even(status.table->ranks(),
-                                                std::min(options_.nodes, status.table->ranks())));
+  problem.cluster.ranks_per_node = status.table->ranks_per_node();
+  if (problem.cluster.ranks_per_node.empty())
+    problem.cluster.ranks_per_node = {status.table->ranks()};
   problem.objective = request.objective;
-  problem.plan = options_.plan;
+  problem.plan = parallel_plan();
   problem.cost = options_.cost;
   problem.max_imbalance = request.max_imbalance;
   problem.replicas = request.replicas;

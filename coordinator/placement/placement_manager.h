@@ -75,9 +75,7 @@ class PlacementManager {
   using Solve = std::function<absl::StatusOr<placement::Solution>(const placement::Problem&)>;
   struct Options {
     ProfileWindow::Options window;
-    placement::Plan plan = placement::Plan::kFixed;
     placement::ExpertCost cost;
-    int32_t nodes = 1;
     AutoReplan automatic;
     Solve solve;
   };
@@ -108,7 +106,14 @@ class PlacementManager {
   placement::RoutingProfile profile() const;
   void set_profiling(bool on);
   bool profiling() const;
-  placement::Plan parallel_plan() const { return options_.plan; }
+  // Goes on from a saved profile instead of what was counted. INVALID_ARGUMENT: of another model or
+  // shape.
+  absl::Status load_profile(const placement::RoutingProfile& profile);
+  // What the profiled routing sends under the table; absent while nothing was counted. Needs no
+  // engine.
+  std::optional<RecordedTraffic> recorded_traffic(const placement::PlacementTable& table) const;
+  // The one that the group runs.
+  placement::Plan parallel_plan() const;
 
  private:
   explicit PlacementManager(Options options, ProfileWindow window);

@@ -42,6 +42,25 @@ void ProfileWindow::clear(Time now) {
   aged_at_ = now;
 }
 
+absl::Status ProfileWindow::replace(const placement::RoutingProfile& profile, Time now) {
+  const placement::ProfileShape& shape = profile.shape();
+  if (shape != profile_.shape()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the profile is of ", shape.moe_layers.size(), " MoE layers of ", shape.experts,
+        " experts, top-", shape.top_k, "; the model has ", profile_.layers(), " of ",
+        profile_.experts(), ", top-", profile_.top_k(), "; make a profile with this model"));
+  }
+  clear(now);
+  profile_ = profile;
+  samples_ = placement::thin_rows(profile.samples(), options_.max_samples);
+  profile_.set_samples({});
+  // Live sequences count up from 0; loaded ones must not be taken for them.
+  for (int32_t& sequence : samples_.sequence) sequence = -1 - sequence;
+  if (samples_.rows() > 0) return absl::OkStatus();
+  samples_ = {profile_.layers(), profile_.experts(), profile_.top_k(), {}, {}};
+  return absl::OkStatus();
+}
+
 absl::Status ProfileWindow::check(const protocol::RoutingCounts& counts) const {
   const int64_t layers = profile_.layers();
   const int64_t e = profile_.experts();

@@ -32,6 +32,9 @@ class ProfileWindow {
     profile_.set_model_fingerprint(fingerprint);
   }
   void clear(Time now);
+  // Counts and samples of another profile instead of these. INVALID_ARGUMENT: of another shape;
+  // nothing is changed then.
+  absl::Status replace(const placement::RoutingProfile& profile, Time now);
 
   // A copy, with samples.
   placement::RoutingProfile snapshot() const;

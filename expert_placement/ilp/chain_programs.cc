@@ -82,6 +82,34 @@ MipModel whole_chain_program(const ChainInstance& instance) {
   return model;
 }
 
+std::vector<double> point_of(const ChainInstance& instance, const Assignment& assignment) {
+  std::vector<int32_t> name(static_cast<size_t>(instance.ranks()), -1);
+  int32_t next = 0;
+  for (const int32_t rank : assignment.rank_of) {
+    int32_t& new_name = name[static_cast<size_t>(rank)];
+    if (new_name < 0) new_name = next++;
+  }
+  const auto on = [&](int32_t layer, int32_t expert, int32_t rank) -> double {
+    return name[static_cast<size_t>(assignment.at(layer, expert))] == rank ? 1 : 0;
+  };
+  std::vector<double> point;
+  for (int32_t layer = 0; layer < instance.layers; ++layer) {
+    for (int32_t expert = 0; expert < instance.experts; ++expert) {
+      for (int32_t rank = 0; rank < instance.ranks(); ++rank)
+        point.push_back(on(layer, expert, rank));
+    }
+  }
+  for (int32_t layer = 0; layer + 1 < instance.layers; ++layer) {
+    for (int32_t rank = 0; rank < instance.ranks(); ++rank) {
+      for (int32_t i = 0; i < instance.experts; ++i) {
+        for (int32_t j = 0; j < instance.experts; ++j)
+          point.push_back(on(layer, i, rank) * on(layer + 1, j, rank));
+      }
+    }
+  }
+  return point;
+}
+
 Assignment read_assignment(const ChainInstance& instance, const std::vector<double>& values) {
   Assignment assignment{instance.experts, {}};
   for (int32_t layer = 0; layer < instance.layers; ++layer) {
@@ -94,17 +122,18 @@ Assignment read_assignment(const ChainInstance& instance, const std::vector<doub
   return assignment;
 }
 
-MipModel one_layer_program(const ChainState& state, int32_t layer,
-                           std::optional<LayerBudget> budget) {
-  const ChainInstance& instance = state.instance();
+MipModel assignment_program(const ChainInstance& instance, int32_t layer,
+                            const std::function<double(int32_t expert, int32_t rank)>& gain,
+                            const std::function<int32_t(int32_t expert)>& start,
+                            std::optional<LayerBudget> budget) {
   MipModel model;
   MipModel::Row stay{0, kInfinity, {}};
   for (int32_t expert = 0; expert < instance.experts; ++expert) {
     for (int32_t rank = 0; rank < instance.ranks(); ++rank) {
       if (budget && budget->home[expert] == rank)
         stay.entries.push_back({static_cast<int32_t>(model.columns.size()), 1});
-      model.columns.push_back({0, 1, state.attraction(layer, expert, rank), true});
-      model.start.push_back(state.rank(layer, expert) == rank ? 1 : 0);
+      model.columns.push_back({0, 1, gain(expert, rank), true});
+      model.start.push_back(start(expert) == rank ? 1 : 0);
     }
   }
   add_layer_rows(instance, layer, 0, &model);
@@ -115,33 +144,75 @@ MipModel one_layer_program(const ChainState& state, int32_t layer,
   return model;
 }
 
-int32_t improve_layers(const SearchClock& clock, double seconds_per_layer, ChainState* state) {
+std::vector<int32_t> read_layer(const ChainInstance& instance, const std::vector<double>& values) {
+  std::vector<int32_t> rank_of;
+  for (int32_t expert = 0; expert < instance.experts; ++expert) {
+    const auto first = values.begin() + static_cast<int64_t>(expert) * instance.ranks();
+    rank_of.push_back(
+        static_cast<int32_t>(std::max_element(first, first + instance.ranks()) - first));
+  }
+  return rank_of;
+}
+
+MipModel one_layer_program(const ChainState& state, int32_t layer,
+                           std::optional<LayerBudget> budget) {
+  return assignment_program(
+      state.instance(), layer,
+      [&](int32_t expert, int32_t rank) { return state.attraction(layer, expert, rank); },
+      [&](int32_t expert) { return state.rank(layer, expert); }, budget);
+}
+
+namespace {
+
+// What the other layers leave of the budget for this one.
+std::optional<LayerBudget> budget_of(const ChainState& state, int32_t layer,
+                                     const std::optional<MoveBudget>& budget) {
+  if (!budget) return std::nullopt;
+  const ChainInstance& instance = state.instance();
+  int64_t left = budget->moves;
+  for (int32_t l = 0; l < instance.layers; ++l) {
+    for (int32_t expert = 0; l != layer && expert < instance.experts; ++expert)
+      left -= state.rank(l, expert) != budget->home->at(l, expert);
+  }
+  const size_t first = static_cast<size_t>(layer) * static_cast<size_t>(instance.experts);
+  return LayerBudget{budget->home->rank_of.data() + first, left};
+}
+
+// One layer through CBC; true if it keeps more.
+bool improve_layer(int32_t layer, double seconds, const std::optional<MoveBudget>& budget,
+                   ChainState* state) {
   const ChainInstance& instance = state->instance();
+  const MipResult result =
+      solve_mip(one_layer_program(*state, layer, budget_of(*state, layer, budget)), seconds);
+  if (result.status == MipStatus::kNothing) return false;
+  const std::vector<int32_t> after = read_layer(instance, result.values);
+  std::vector<int32_t> before;
+  double gain = 0;
+  for (int32_t expert = 0; expert < instance.experts; ++expert) {
+    before.push_back(state->rank(layer, expert));
+    gain += state->attraction(layer, expert, after[static_cast<size_t>(expert)]) -
+            state->attraction(layer, expert, before.back());
+  }
+  if (gain <= 1e-9 * std::max(1.0, result.objective)) return false;
+  const double excess = state->excess();
+  state->set_layer(layer, after);
+  if (state->excess() <= excess) return true;
+  state->set_layer(layer, before);
+  return false;
+}
+
+}  // namespace
+
+int32_t improve_layers(const SearchClock& clock, double seconds_per_layer, ChainState* state,
+                       std::optional<MoveBudget> budget) {
+  const int32_t layers = state->instance().layers;
   int32_t improved = 0;
   int32_t without_gain = 0;
-  for (int32_t layer = 0; without_gain < instance.layers && !clock.expired();
-       layer = (layer + 1) % instance.layers) {
+  for (int32_t layer = 0; without_gain < layers && !clock.expired();
+       layer = (layer + 1) % layers) {
     const double seconds = std::min(seconds_per_layer, clock.remaining() - 0.6);
-    const MipResult result = solve_mip(one_layer_program(*state, layer), seconds);
     ++without_gain;
-    if (result.status == MipStatus::kNothing) continue;
-    std::vector<int32_t> before, after;
-    double gain = 0;
-    for (int32_t expert = 0; expert < instance.experts; ++expert) {
-      const auto first = result.values.begin() + static_cast<int64_t>(expert) * instance.ranks();
-      before.push_back(state->rank(layer, expert));
-      after.push_back(
-          static_cast<int32_t>(std::max_element(first, first + instance.ranks()) - first));
-      gain += state->attraction(layer, expert, after.back()) -
-              state->attraction(layer, expert, before.back());
-    }
-    if (gain <= 1e-9 * std::max(1.0, result.objective)) continue;
-    const double excess = state->excess();
-    state->set_layer(layer, after);
-    if (state->excess() > excess) {
-      state->set_layer(layer, before);
-      continue;
-    }
+    if (!improve_layer(layer, seconds, budget, state)) continue;
     ++improved;
     without_gain = 0;
   }

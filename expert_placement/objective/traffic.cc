@@ -140,53 +140,95 @@ Traffic count_traffic(const RoutingRows& rows, const PlacementTable& table, Plan
   return counter.take();
 }
 
-CrossingShare crossing_share(const RoutingProfile& profile, const PlacementTable& table,
-                             std::span<const int32_t> node_of) {
-  const auto experts = static_cast<size_t>(profile.experts());
-  const auto ranks = static_cast<size_t>(table.ranks());
-  const ServingRanks serving(table);
-  CrossingShare crossing;
-  double total = 0;
-  // at[e, g]: share of the tokens led by e in this layer that are on rank g.
-  std::vector<double> at(experts * ranks, 0);
-  for (size_t expert = 0; expert < experts; ++expert) {
-    const auto holders = table.holders(0, static_cast<int32_t>(expert));
-    for (int32_t rank : holders)
-      at[expert * ranks + static_cast<size_t>(rank)] = 1.0 / static_cast<double>(holders.size());
+namespace {
+
+// Where the tokens led by each expert are, layer by layer, as a Markov chain of the profile's
+// transitions with the nearest copy serving.
+class LeaderWalk {
+ public:
+  LeaderWalk(const RoutingProfile& profile, const PlacementTable& table)
+      : profile_(profile),
+        table_(table),
+        serving_(table),
+        experts_(static_cast<size_t>(profile.experts())),
+        ranks_(static_cast<size_t>(table.ranks())),
+        at_(experts_ * ranks_, 0) {
+    for (size_t expert = 0; expert < experts_; ++expert) {
+      const auto holders = table.holders(0, static_cast<int32_t>(expert));
+      for (int32_t rank : holders)
+        at_[expert * ranks_ + static_cast<size_t>(rank)] = 1.0 / static_cast<double>(holders.size());
+    }
   }
-  for (int32_t layer = 0; layer + 1 < profile.layers(); ++layer) {
-    const auto weights = profile.transitions(layer);
-    std::vector<double> arriving(experts * ranks, 0);
-    for (size_t from = 0; from < experts; ++from) {
-      for (size_t to = 0; to < experts; ++to) {
-        const double weight = weights[from * experts + to];
+
+  // [E, ranks]: share of the tokens led by e in this layer that are on the rank.
+  const std::vector<double>& at() const { return at_; }
+
+  // On to the next layer; visit(weight, from rank, to rank) of every way that is taken.
+  template <typename Visit>
+  void advance(const Visit& visit) {
+    const auto weights = profile_.transitions(layer_++);
+    std::vector<double> arriving(experts_ * ranks_, 0);
+    for (size_t from = 0; from < experts_; ++from) {
+      for (size_t to = 0; to < experts_; ++to) {
+        const double weight = weights[from * experts_ + to];
         if (weight == 0) continue;
-        total += weight;
-        for (size_t rank = 0; rank < ranks; ++rank) {
-          const double here = weight * at[from * ranks + rank];
+        for (size_t rank = 0; rank < ranks_; ++rank) {
+          const double here = weight * at_[from * ranks_ + rank];
           if (here == 0) continue;
-          const int32_t next =
-              serving(layer + 1, static_cast<int32_t>(to), static_cast<int32_t>(rank));
-          if (next != static_cast<int32_t>(rank)) crossing.ranks += here;
-          if (!node_of.empty() && node_of[rank] != node_of[static_cast<size_t>(next)])
-            crossing.nodes += here;
-          arriving[to * ranks + static_cast<size_t>(next)] += here;
+          const auto next = static_cast<size_t>(
+              serving_(layer_, static_cast<int32_t>(to), static_cast<int32_t>(rank)));
+          visit(here, rank, next);
+          arriving[to * ranks_ + next] += here;
         }
       }
     }
-    for (size_t expert = 0; expert < experts; ++expert) {
-      double sum = 0;
-      for (size_t rank = 0; rank < ranks; ++rank) sum += arriving[expert * ranks + rank];
-      for (size_t rank = 0; rank < ranks; ++rank) {
-        const bool first =
-            table.holders(layer + 1, static_cast<int32_t>(expert))[0] == static_cast<int32_t>(rank);
-        at[expert * ranks + rank] =
-            sum > 0 ? arriving[expert * ranks + rank] / sum : (first ? 1 : 0);
-      }
+    for (size_t expert = 0; expert < experts_; ++expert) settle(expert, arriving);
+  }
+
+ private:
+  // An expert that nobody came to counts on its first holder.
+  void settle(size_t expert, const std::vector<double>& arriving) {
+    const auto first =
+        static_cast<size_t>(table_.holders(layer_, static_cast<int32_t>(expert))[0]);
+    double sum = 0;
+    for (size_t rank = 0; rank < ranks_; ++rank) sum += arriving[expert * ranks_ + rank];
+    for (size_t rank = 0; rank < ranks_; ++rank) {
+      at_[expert * ranks_ + rank] =
+          sum > 0 ? arriving[expert * ranks_ + rank] / sum : (rank == first ? 1 : 0);
     }
+  }
+
+  const RoutingProfile& profile_;
+  const PlacementTable& table_;
+  ServingRanks serving_;
+  size_t experts_, ranks_;
+  std::vector<double> at_;
+  int32_t layer_ = 0;
+};
+
+}  // namespace
+
+CrossingShare crossing_share(const RoutingProfile& profile, const PlacementTable& table,
+                             std::span<const int32_t> node_of) {
+  LeaderWalk walk(profile, table);
+  CrossingShare crossing;
+  double total = 0;
+  for (int32_t layer = 0; layer + 1 < profile.layers(); ++layer) {
+    walk.advance([&](double weight, size_t from, size_t to) {
+      total += weight;
+      if (to != from) crossing.ranks += weight;
+      if (!node_of.empty() && node_of[from] != node_of[to]) crossing.nodes += weight;
+    });
   }
   if (total <= 0) return {};
   return {crossing.ranks / total, crossing.nodes / total};
+}
+
+std::vector<double> leader_positions(const RoutingProfile& profile, const PlacementTable& table,
+                                     int32_t layer) {
+  LeaderWalk walk(profile, table);
+  for (int32_t l = 0; l < layer; ++l) walk.advance([](double, size_t, size_t) {});
+  return walk.at();
 }
 
 std::vector<double> profile_balance(const RoutingProfile& profile, const PlacementTable& table) {

@@ -57,6 +57,10 @@ struct CrossingShare {
 };
 CrossingShare crossing_share(const RoutingProfile& profile, const PlacementTable& table,
                              std::span<const int32_t> node_of = {});
+// The same walk up to a layer: [E, ranks], the share of the tokens led by an expert of that layer that
+// are on the rank.
+std::vector<double> leader_positions(const RoutingProfile& profile, const PlacementTable& table,
+                                     int32_t layer);
 // [layers] max / mean rank load on the profile; a replicated expert's load is shared evenly by its
 // holders.
 std::vector<double> profile_balance(const RoutingProfile& profile, const PlacementTable& table);

@@ -26,8 +26,10 @@ class PatternState {
 
   int32_t rank(int32_t layer, int32_t expert) const { return rank_of_[slot(layer, expert)]; }
   int32_t padded() const { return padded_; }  // experts and free slots ("dummies") of a layer
-  // Change of the number of messages if a and b (b may be a dummy) change places. quick_ leaves out
-  // what rows that use both add, which is never negative.
+  // Change of the number of messages if the expert alone moved to the rank.
+  int64_t move_cost(int32_t layer, int32_t expert, int32_t to) const;
+  // The same if a and b (b may be a dummy) change places. quick_ leaves out what rows that use both
+  // add, which is never negative.
   int64_t quick_swap_cost(int32_t layer, int32_t a, int32_t b) const;
   int64_t swap_cost(int32_t layer, int32_t a, int32_t b) const;
   double swap_excess(int32_t layer, int32_t a, int32_t b) const;
@@ -61,7 +63,6 @@ class PatternState {
                ? cheap_price_
                : 2;
   }
-  int64_t move_cost(int32_t layer, int32_t expert, int32_t to) const;
   void move(int32_t layer, int32_t expert, int32_t to);
   void move_row(int32_t layer, int32_t row, int32_t expert, int32_t from, int32_t to);
   void reprice(int32_t layer, int32_t row, int32_t from, int32_t to);

@@ -72,6 +72,25 @@ RoutingRows synthesize_rows(const RoutingProfile& profile, int64_t rows, uint64_
   return out;
 }
 
+RoutingRows uniform_rows(int32_t layers, int32_t experts, int32_t top_k, int64_t rows,
+                         uint64_t seed) {
+  Random random(seed);
+  RoutingRows out{layers, experts, top_k, {}, {}};
+  std::vector<uint16_t> order(static_cast<size_t>(experts));
+  std::iota(order.begin(), order.end(), uint16_t{0});
+  for (int64_t row = 0; row < rows; ++row) {
+    out.sequence.push_back(static_cast<int32_t>(row / 64));
+    for (int32_t layer = 0; layer < layers; ++layer) {
+      for (size_t i = 0; i < static_cast<size_t>(top_k); ++i) {
+        const auto left = static_cast<uint32_t>(order.size() - i);
+        std::swap(order[i], order[i + random.below(left)]);
+        out.chosen.push_back(order[i]);
+      }
+    }
+  }
+  return out;
+}
+
 RoutingRows rows_for_search(const RoutingProfile& profile, uint64_t seed) {
   return profile.samples().rows() > 0 ? profile.samples()
                                       : synthesize_rows(profile, kSyntheticRows, seed);

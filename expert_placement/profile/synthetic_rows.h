@@ -13,6 +13,10 @@ namespace conclave::placement {
 // empty profile.
 RoutingRows synthesize_rows(const RoutingProfile& profile, int64_t rows, uint64_t seed);
 
+// Rows whose experts are drawn at random, all alike; sequences of 64 rows.
+RoutingRows uniform_rows(int32_t layers, int32_t experts, int32_t top_k, int64_t rows,
+                         uint64_t seed);
+
 // The profile's sample if it has one, else synthetic rows.
 RoutingRows rows_for_search(const RoutingProfile& profile, uint64_t seed);
 

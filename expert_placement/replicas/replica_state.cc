@@ -12,7 +12,9 @@ ReplicaState::ReplicaState(const RoutingRows& rows, Objective objective, Plan pl
       plan_(plan),
       ranks_(static_cast<size_t>(start.ranks())),
       limits_(std::move(limits)),
-      home_(std::move(home_of_row)) {
+      home_(std::move(home_of_row)),
+      ranks_per_node_(start.ranks_per_node()),
+      node_of_(start.node_of().begin(), start.node_of().end()) {
   const size_t places = static_cast<size_t>(rows.layers) * static_cast<size_t>(rows.experts);
   copy_.assign(places * ranks_, 0);
   copies_.assign(places, 0);
@@ -174,16 +176,15 @@ void ReplicaState::share_load(int32_t layer, int32_t expert, double sign) {
   }
 }
 
-// As PlacementTable::serving_rank says.
 void ReplicaState::refresh_serving(int32_t layer, int32_t expert) {
   const size_t at = place(layer, expert) * ranks_;
   holders_.clear();
   for (size_t rank = 0; rank < ranks_; ++rank) {
-    if (copy_[at + rank] != 0) holders_.push_back(static_cast<int16_t>(rank));
+    if (copy_[at + rank] != 0) holders_.push_back(static_cast<int32_t>(rank));
   }
   for (size_t rank = 0; rank < ranks_; ++rank) {
     serving_[at + rank] =
-        copy_[at + rank] != 0 ? static_cast<int16_t>(rank) : holders_[rank % holders_.size()];
+        static_cast<int16_t>(serving_rank(holders_, static_cast<int32_t>(rank), node_of_));
   }
 }
 
@@ -214,7 +215,10 @@ PlacementTable ReplicaState::table(std::vector<int32_t> moe_layers) const {
     }
   }
   // Cannot fail: every expert keeps a copy and ranks ascend.
-  return *PlacementTable::from_holders(std::move(moe_layers), rows_->experts, ranks(), holders);
+  PlacementTable table =
+      *PlacementTable::from_holders(std::move(moe_layers), rows_->experts, ranks(), holders);
+  table.set_ranks_per_node(ranks_per_node_);
+  return table;
 }
 
 }  // namespace conclave::placement

@@ -98,7 +98,8 @@ class ReplicaState {
       rows_of_;                   // [layers * E]: rows whose cost the expert can change
   std::vector<int16_t> at_;       // [rows, layers]: where the leading expert was served
   std::vector<uint8_t> cost_of_;  // [rows, layers]
-  std::vector<int16_t> holders_;  // scratch
+  std::vector<int32_t> ranks_per_node_, node_of_;  // as the start's
+  std::vector<int32_t> holders_;  // scratch
   int64_t cost_ = 0;
 };
 

@@ -61,7 +61,7 @@ SimulatedStep simulate_step(const SimulationInput& input) {
       layers * work(cluster,
                     attention * input.weight_bytes + tokens * input.context * kv_bytes_layer,
                     2 * tokens * (attention + 2.0 * input.context * spec.heads * spec.head_dim));
-  step.overhead_s = layers * cluster.layer_overhead_s;
+  step.overhead_s = layers * cluster.layer_overhead_s + cluster.step_overhead_s;
   const double head = static_cast<double>(spec.vocab) * spec.hidden;
   step.head_s = work(cluster, head * input.weight_bytes, 2 * head * tokens);
   ExpertCost cost;

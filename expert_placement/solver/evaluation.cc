@@ -106,7 +106,8 @@ absl::Status Evaluation::set_limits() {
   return absl::OkStatus();
 }
 
-double Evaluation::objective(const PlacementTable& table) const {
+double Evaluation::objective(const PlacementTable& given) const {
+  const PlacementTable table = on_nodes(given);
   if (problem_->objective == Objective::kTransitions) {
     const CrossingShare share = crossing_share(*problem_->profile, table, instance_.node_of);
     return share.nodes + (share.ranks - share.nodes) * (1 - instance_.same_node_value);
@@ -116,6 +117,11 @@ double Evaluation::objective(const PlacementTable& table) const {
       count_traffic(rows_, table, problem_->plan, matched_homes(rows_, rows_, table));
   if (problem_->objective == Objective::kMessages) return traffic.messages_per_token_layer();
   return layer_time(traffic, *problem_->profile, table, problem_->cluster, problem_->cost).total();
+}
+
+PlacementTable Evaluation::on_nodes(PlacementTable table) const {
+  table.set_ranks_per_node(problem_->cluster.ranks_per_node);
+  return table;
 }
 
 bool Evaluation::obeys_cap(const PlacementTable& table) const {

@@ -17,6 +17,8 @@ class Evaluation {
   // INVALID_ARGUMENT with a sentence for what solve() refuses. problem outlives the evaluation.
   static absl::StatusOr<Evaluation> create(const Problem& problem);
 
+  // The table with the cluster's nodes, which decide which copy is the nearest.
+  PlacementTable on_nodes(PlacementTable table) const;
   // The value to be made small, in the unit that Objective names.
   double objective(const PlacementTable& table) const;
   // Slots, memory and balance cap hold.

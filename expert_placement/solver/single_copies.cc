@@ -7,6 +7,7 @@
 #include "expert_placement/ilp/chain_programs.h"
 #include "expert_placement/migration/budgeted_repair.h"
 #include "expert_placement/patterns/pattern_search.h"
+#include "expert_placement/solver/integer_steps.h"
 #include "expert_placement/sweeps/chain_search.h"
 
 namespace conclave::placement {
@@ -14,7 +15,6 @@ namespace {
 
 constexpr int64_t kMostStates = 13000;      // of one layer, for dynamic programming
 constexpr double kMostWholeProgram = 4000;  // q variables for which CBC has been seen to finish
-constexpr double kSecondsPerLayerProgram = 10;
 
 std::optional<Assignment> solve_exactly(const ChainInstance& instance, const SearchClock& clock) {
   if (auto found = solve_one_expert_per_rank(instance)) return found;
@@ -27,41 +27,54 @@ SingleCopies search(const Evaluation& evaluation, const SearchClock& clock) {
   const bool transitions = problem.objective == Objective::kTransitions;
   const Assignment start = evaluation.balanced_start();
   const SearchClock chain_clock = clock.part(transitions ? 1 : 0.15);
+  ChainSearchOptions options;
+  options.threads = std::max(1, problem.threads);
   SingleCopies found;
   found.solver = "search";
   found.assignment = problem.cluster.nodes() > 1
                          ? search_two_stages(instance, start, chain_clock, problem.seed)
-                         : search_chain(instance, start, chain_clock, problem.seed);
+                         : search_chain(instance, start, chain_clock, problem.seed, options);
   if (!transitions) {
-    PatternSearchOptions options;
-    options.plan = problem.plan;
-    options.seed = problem.seed;
+    PatternSearchOptions patterns;
+    patterns.plan = problem.plan;
+    patterns.seed = problem.seed;
     found.assignment =
-        search_patterns(instance, evaluation.rows(), found.assignment, clock, options);
+        search_patterns(instance, evaluation.rows(), found.assignment, clock, patterns);
   }
   return found;
 }
 
-// CBC on the whole program where that is small, else search and then layer by layer.
+// CBC's answer to the whole program, from what a search found; absent if it has none in time.
+std::optional<SingleCopies> whole_program(const ChainInstance& instance, const Assignment& start,
+                                          double seconds) {
+  MipModel model = whole_chain_program(instance);
+  model.start = point_of(instance, start);
+  const MipResult result = solve_mip(model, seconds);
+  if (result.status == MipStatus::kNothing) return std::nullopt;
+  return SingleCopies{read_assignment(instance, result.values), "ilp",
+                      result.status == MipStatus::kOptimal};
+}
+
+// Search, then CBC: on the whole program where that is small, else layer by layer.
 SingleCopies integer_program(const Evaluation& evaluation, const SearchClock& clock) {
   const ChainInstance& instance = evaluation.instance();
   const double kept_variables = static_cast<double>(instance.layers - 1) * instance.experts *
                                 instance.experts * instance.ranks();
-  SingleCopies found;
-  if (kept_variables <= kMostWholeProgram && instance.same_node_value == 0) {
-    const MipResult result = solve_mip(whole_chain_program(instance), clock.remaining() * 0.7);
-    if (result.status != MipStatus::kNothing) {
-      found.assignment = read_assignment(instance, result.values);
-      found.solver = "ilp";
-      found.optimal = result.status == MipStatus::kOptimal;
-      if (found.optimal) return found;
-    }
+  const bool transitions = evaluation.problem().objective == Objective::kTransitions;
+  const bool small = transitions && kept_variables <= kMostWholeProgram &&
+                     instance.same_node_value == 0;
+  SingleCopies found = search(evaluation, clock.part(small ? 0.25 : 0.5));
+  if (small) {
+    const auto whole = whole_program(instance, found.assignment, 0.8 * clock.remaining() - 0.5);
+    const bool better = whole && kept_weight(instance, whole->assignment) >=
+                                     kept_weight(instance, found.assignment);
+    if (whole && (whole->optimal || better)) found = *whole;
+    if (found.optimal) return found;
   }
-  found = search(evaluation, clock.part(0.5));
-  ChainState state(instance, found.assignment);
-  const int32_t improved = improve_layers(clock, kSecondsPerLayerProgram, &state);
-  found.assignment = state.assignment();
-  found.solver = improved > 0 ? "search+ilp" : "search (ilp found nothing better)";
+  const int32_t improved =
+      improve_single_copies(evaluation, clock, std::nullopt, &found.assignment);
+  if (found.solver == "search")
+    found.solver = improved > 0 ? "search+ilp" : "search (ilp found nothing better)";
   return found;
 }
 
@@ -87,10 +100,6 @@ absl::StatusOr<SingleCopies> solve_single_copies(const Evaluation& evaluation,
                        "transitions when a rank holds one expert of a "
                        "layer or a layer has few placements (8 experts); use --solver auto"));
     }
-  }
-  if (problem.solver == SolverKind::kIlp && !transitions) {
-    return absl::UnimplementedError(
-        "the ilp solver is for --objective transitions; use --solver auto for messages and time");
   }
   if (problem.solver == SolverKind::kIlp && !mip_available()) {
     return absl::FailedPreconditionError(

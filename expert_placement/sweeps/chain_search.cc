@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
+#include <thread>
 
 #include "expert_placement/flow/balanced_assignment.h"
 
@@ -178,35 +180,82 @@ void relabel_suffixes(ChainState* state) {
   for (int32_t layer = 1; layer < state->instance().layers; ++layer) relabel_from(layer, state);
 }
 
-Assignment search_chain(const ChainInstance& instance, const Assignment& start,
-                        const SearchClock& clock, uint64_t seed, double proposals_per_second) {
-  Assignment best = start;
-  double best_kept = kept_weight(instance, best), best_excess = excess_load(instance, best);
-  const auto offer = [&](ChainState* state) {
-    repair(state);
-    polish(clock, state);
-    const Assignment found = state->assignment();
-    const double kept = kept_weight(instance, found), excess = excess_load(instance, found);
-    if (excess > best_excess || (excess == best_excess && kept <= best_kept)) return;
-    best = found, best_kept = kept, best_excess = excess;
+namespace {
+
+struct Found {
+  Assignment assignment;
+  double kept = 0, excess = 0;
+  bool better_than(const Found& other) const {
+    return excess != other.excess ? excess < other.excess : kept > other.kept;
+  }
+};
+
+struct Run {
+  int64_t proposals = 0;
+  uint64_t seed = 1;
+};
+
+// One annealing run, made feasible and polished.
+Found run_once(const ChainInstance& instance, const Assignment& start, const Run& run,
+               const SearchClock& own, const SearchClock& whole) {
+  ChainState state(instance, start);
+  AnnealOptions options;
+  options.proposals = run.proposals;
+  options.seed = run.seed;
+  anneal(options, own, &state);
+  relabel_suffixes(&state);
+  repair(&state);
+  polish(whole, &state);
+  const Assignment found = state.assignment();
+  return {found, kept_weight(instance, found), excess_load(instance, found)};
+}
+
+// The runs on so many threads, each with an even part of the seconds; the best of them and `best`.
+// The order of the runs, not of their ends, decides between equals.
+void run_all(const ChainInstance& instance, const Assignment& start, const std::vector<Run>& runs,
+             int32_t threads, double seconds, const SearchClock& whole, Found* best) {
+  const auto workers = std::min(static_cast<size_t>(std::max(1, threads)), runs.size());
+  const double each = seconds / std::ceil(static_cast<double>(runs.size()) / workers);
+  std::vector<std::optional<Found>> found(runs.size());
+  const auto work = [&](size_t first) {
+    for (size_t i = first; i < runs.size() && !whole.expired(); i += workers)
+      found[i] = run_once(instance, start, runs[i], whole.limited(each), whole);
   };
+  std::vector<std::thread> others;
+  for (size_t worker = 1; worker < workers; ++worker) others.emplace_back(work, worker);
+  work(0);
+  for (std::thread& other : others) other.join();
+  for (std::optional<Found>& one : found) {
+    if (one && one->better_than(*best)) *best = *std::move(one);
+  }
+}
+
+}  // namespace
+
+Assignment search_chain(const ChainInstance& instance, const Assignment& start,
+                        const SearchClock& clock, uint64_t seed, const ChainSearchOptions& options) {
+  Found best{start, kept_weight(instance, start), excess_load(instance, start)};
   // Small instances are done long before their time: so many looks at each swap find all there is.
   const double swaps = 0.5 * instance.layers * instance.experts *
                        std::accumulate(instance.slots.begin(), instance.slots.end(), 0);
-  const double budget = std::min(proposals_per_second * clock.seconds(), kLooksPerSwap * swaps);
-  // Short runs first, so that something good is there early; then the rest of the time on a long
-  // one.
-  for (const double share : {0.02, 0.08, 0.9}) {
-    if (clock.expired()) break;
-    ChainState state(instance, start);
-    AnnealOptions options;
-    options.proposals = static_cast<int64_t>(budget * share * 0.9);
-    options.seed = seed + static_cast<uint64_t>(share * 1000);
-    anneal(options, clock.part(share == 0.9 ? 0.95 : share), &state);
-    relabel_suffixes(&state);
-    offer(&state);
-  }
-  return best;
+  const double seconds = clock.seconds();
+  const double budget = std::min(options.proposals_per_second * seconds, kLooksPerSwap * swaps);
+  const auto phase = [&](double share, int32_t count) {
+    if (clock.expired()) return;
+    std::vector<Run> runs;
+    for (int32_t i = 0; i < count; ++i)
+      runs.push_back({static_cast<int64_t>(budget * share * 0.9), seed++});
+    const double runs_each = std::ceil(static_cast<double>(count) / options.threads);
+    run_all(instance, start, runs, options.threads,
+            std::min(seconds * share * runs_each, clock.remaining()), clock, &best);
+  };
+  // A short run, so that something good is there early. Then medium ones from different seeds:
+  // whole groups of experts end on the wrong side of a run's placement now and then, and no longer
+  // run mends that. Then long ones.
+  phase(0.02, 1);
+  phase(0.08, 4 * options.threads);
+  phase(0.6, options.threads);
+  return best.assignment;
 }
 
 }  // namespace conclave::placement

@@ -74,10 +74,15 @@ void polish(const SearchClock& clock, ChainState* state);
 // way.
 void relabel_suffixes(ChainState* state);
 
+struct ChainSearchOptions {
+  double proposals_per_second = 4e6;  // of one thread; what the clock allows at most
+  int32_t threads = 1;                // each adds runs from seeds of its own
+};
 // The whole pipeline from a feasible (or best balanced) start: never worse than the start in
-// (excess, kept).
+// (excess, kept). A function of seed and options as long as proposals, not the clock, end it.
 Assignment search_chain(const ChainInstance& instance, const Assignment& start,
-                        const SearchClock& clock, uint64_t seed, double proposals_per_second = 4e6);
+                        const SearchClock& clock, uint64_t seed,
+                        const ChainSearchOptions& options = {});
 
 }  // namespace conclave::placement
 

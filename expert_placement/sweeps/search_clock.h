@@ -1,6 +1,7 @@
 #ifndef CONCLAVE_EXPERT_PLACEMENT_SWEEPS_SEARCH_CLOCK_H_
 #define CONCLAVE_EXPERT_PLACEMENT_SWEEPS_SEARCH_CLOCK_H_
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -11,18 +12,30 @@ namespace conclave::placement {
 // a search is a function of its seed alone.
 class SearchClock {
  public:
-  using Clock = std::chrono::steady_clock;
-  SearchClock(double seconds, std::function<bool()> cancelled = {})
-      : begin_(Clock::now()), seconds_(seconds), cancelled_(std::move(cancelled)) {}
-  double elapsed() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }
+  // now: seconds since whenever; null: of the wall.
+  explicit SearchClock(double seconds, std::function<bool()> cancelled = {},
+                       std::function<double()> now = {})
+      : now_(std::move(now)), begin_(time()), seconds_(seconds), cancelled_(std::move(cancelled)) {}
+  double elapsed() const { return time() - begin_; }
   double seconds() const { return seconds_; }
   double remaining() const { return seconds_ - elapsed(); }
   bool expired() const { return remaining() <= 0 || (cancelled_ && cancelled_()); }
+  // At most so many seconds from now, and cancelled with this one.
+  SearchClock limited(double seconds) const {
+    return SearchClock(std::min(seconds, remaining()), cancelled_, now_);
+  }
   // A part of what remains.
-  SearchClock part(double share) const { return SearchClock(remaining() * share, cancelled_); }
+  SearchClock part(double share) const { return limited(remaining() * share); }
 
  private:
-  Clock::time_point begin_;
+  double time() const {
+    if (now_) return now_();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  }
+
+  std::function<double()> now_;
+  double begin_;
   double seconds_;
   std::function<bool()> cancelled_;
 };

@@ -32,6 +32,24 @@ absl::StatusOr<int64_t> integer(const json& object, const char* key, std::string
   return value;
 }
 
+// The optional "ranks_per_node"; empty without it.
+absl::StatusOr<std::vector<int32_t>> parse_nodes(const json& object, int64_t ranks, std::string_view source) {
+  const auto it = object.find("ranks_per_node");
+  if (it == object.end() || it->is_null()) return std::vector<int32_t>();
+  std::vector<int32_t> nodes;
+  int64_t sum = 0;
+  for (const json& item : *it) {
+    const bool good = it->is_array() && item.is_number_integer() && item.get<int64_t>() >= 1 && item.get<int64_t>() <= ranks;
+    sum = good ? sum + item.get<int64_t>() : ranks + 1;
+    if (sum > ranks) break;
+    nodes.push_back(item.get<int32_t>());
+  }
+  if (sum != ranks) {
+    return bad(source, absl::StrCat("\"ranks_per_node\" must be an array of positive integers whose sum is ", ranks));
+  }
+  return nodes;
+}
+
 absl::StatusOr<std::vector<int32_t>> parse_layers(const json& object, std::string_view source) {
   const auto it = object.find("moe_layers");
   if (it == object.end() || !it->is_array() || it->empty()) {
@@ -139,6 +157,8 @@ absl::StatusOr<PlacementTable> PlacementTable::from_json(std::string_view text, 
   ASSIGN_OR_RETURN(const int64_t ranks, integer(root, "ranks", source, 1, kMaxRanks));
   table.experts_ = static_cast<int32_t>(experts);
   table.ranks_ = static_cast<int32_t>(ranks);
+  ASSIGN_OR_RETURN(const std::vector<int32_t> nodes, parse_nodes(root, ranks, source));
+  table.set_ranks_per_node(nodes);
   if (root.contains("epoch")) {
     ASSIGN_OR_RETURN(table.epoch_, integer(root, "epoch", source, 0, INT64_MAX));
   }
@@ -178,6 +198,7 @@ std::string PlacementTable::to_json() const {
                               {"moe_layers", moe_layers_},
                               {"experts", experts_},
                               {"ranks", ranks_}};
+  if (!node_of_.empty()) root["ranks_per_node"] = ranks_per_node();
   nlohmann::ordered_json assignment = nlohmann::ordered_json::array();
   for (int32_t layer = 0; layer < layers(); ++layer) {
     nlohmann::ordered_json row = nlohmann::ordered_json::array();
@@ -228,13 +249,34 @@ std::span<const int32_t> PlacementTable::holders(int32_t layer, int32_t expert) 
                                                     static_cast<size_t>(offsets_[index + 1] - offsets_[index]));
 }
 
-int32_t serving_rank(std::span<const int32_t> holders, int32_t from_rank) {
+int32_t serving_rank(std::span<const int32_t> holders, int32_t from_rank, std::span<const int32_t> node_of) {
   if (std::find(holders.begin(), holders.end(), from_rank) != holders.end()) return from_rank;
+  if (!node_of.empty()) {
+    // Ranks of a node are consecutive, so its holders are too.
+    const int32_t node = node_of[static_cast<size_t>(from_rank)];
+    const auto on_node = [&](int32_t rank) { return node_of[static_cast<size_t>(rank)] == node; };
+    const auto first = std::find_if(holders.begin(), holders.end(), on_node);
+    const auto last = std::find_if_not(first, holders.end(), on_node);
+    if (first != last) holders = std::span<const int32_t>(first, last);
+  }
   return holders[static_cast<size_t>(from_rank) % holders.size()];
 }
 
 int32_t PlacementTable::serving_rank(int32_t layer, int32_t expert, int32_t from_rank) const {
-  return placement::serving_rank(holders(layer, expert), from_rank);
+  return placement::serving_rank(holders(layer, expert), from_rank, node_of_);
+}
+
+std::vector<int32_t> PlacementTable::ranks_per_node() const {
+  std::vector<int32_t> nodes(node_of_.empty() ? 0 : static_cast<size_t>(node_of_.back()) + 1, 0);
+  for (const int32_t node : node_of_) ++nodes[static_cast<size_t>(node)];
+  return nodes;
+}
+
+void PlacementTable::set_ranks_per_node(std::span<const int32_t> ranks_per_node) {
+  node_of_.clear();
+  if (ranks_per_node.size() < 2) return;
+  for (size_t node = 0; node < ranks_per_node.size(); ++node)
+    node_of_.insert(node_of_.end(), static_cast<size_t>(ranks_per_node[node]), static_cast<int32_t>(node));
 }
 
 PlacementTable PlacementTable::with_layer(int32_t layer,

@@ -12,9 +12,10 @@
 
 namespace conclave::placement {
 
-// The rank that serves tokens of from_rank: itself if it is among the holders (ascending, not empty), else a
-// fixed choice.
-int32_t serving_rank(std::span<const int32_t> holders, int32_t from_rank);
+// The rank that serves tokens of from_rank, the nearest of the holders (ascending, not empty): from_rank itself, else
+// one of its node, else any; between equals a fixed choice that gives askers different ones. node_of: [ranks]; empty:
+// all on one node.
+int32_t serving_rank(std::span<const int32_t> holders, int32_t from_rank, std::span<const int32_t> node_of = {});
 
 // Where every routed expert lives: (MoE layer, expert) -> ranks, with an epoch. Immutable value.
 // MoE layers are counted 0..M-1; moe_layers() gives their numbers in the model.
@@ -44,6 +45,9 @@ class PlacementTable {
   int32_t ranks() const { return ranks_; }
   int64_t epoch() const { return epoch_; }
   std::span<const int32_t> moe_layers() const { return moe_layers_; }
+  // [ranks] the node of each; empty when they are all on one.
+  std::span<const int32_t> node_of() const { return node_of_; }
+  std::vector<int32_t> ranks_per_node() const;  // empty when they are all on one
   const std::string& model_fingerprint() const { return model_fingerprint_; }
   const std::string& profile_id() const { return profile_id_; }
   // The most experts that one rank holds in one layer.
@@ -58,12 +62,16 @@ class PlacementTable {
   void set_model_fingerprint(std::string fingerprint) { model_fingerprint_ = std::move(fingerprint); }
   void set_profile_id(std::string id) { profile_id_ = std::move(id); }
   void set_epoch(int64_t epoch) { epoch_ = epoch; }
+  // Which ranks share a machine, for serving_rank(): the first so many are on node 0, and so on. Their sum must be
+  // ranks().
+  void set_ranks_per_node(std::span<const int32_t> ranks_per_node);
 
  private:
   std::vector<int32_t> moe_layers_;
   int32_t experts_ = 0;
   int32_t ranks_ = 0;
   int64_t epoch_ = 0;
+  std::vector<int32_t> node_of_;
   std::string model_fingerprint_;
   std::string profile_id_;
   std::vector<int32_t> offsets_;  // [layers * experts + 1] into holders_

@@ -36,6 +36,35 @@ TEST(PlacementTable, JsonRoundTripsWithReplicas) {
   EXPECT_EQ(PlacementTable::from_json(table->to_json(), "again")->to_json(), table->to_json());
 }
 
+TEST(PlacementTable, TheNearestCopyServes) {
+  const std::vector<int32_t> holders = {1, 2, 5};
+  const std::vector<int32_t> node_of = {0, 0, 1, 1, 1, 2, 2};
+  for (const auto& [from, serves] : std::vector<std::pair<int32_t, int32_t>>{
+           {0, 1}, {1, 1}, {2, 2}, {3, 2}, {4, 2}, {5, 5}, {6, 5}}) {
+    EXPECT_EQ(serving_rank(holders, from, node_of), serves) << from;
+  }
+  // Nobody near: askers are spread over all copies.
+  EXPECT_EQ(serving_rank(std::vector<int32_t>{0, 1}, 5, node_of), 1);
+  EXPECT_EQ(serving_rank(std::vector<int32_t>{0, 1}, 6, node_of), 0);
+  // Several near: over those.
+  EXPECT_EQ(serving_rank(std::vector<int32_t>{0, 2, 3}, 4, node_of), 2);
+}
+
+TEST(PlacementTable, NodesTravelInTheJsonOnlyWhenThereAreSeveral) {
+  PlacementTable table = PlacementTable::contiguous({0}, 6, 3);
+  EXPECT_EQ(table.to_json().find("ranks_per_node"), std::string::npos);
+  table.set_ranks_per_node(std::vector<int32_t>{3});
+  EXPECT_EQ(table.to_json().find("ranks_per_node"), std::string::npos);
+  table.set_ranks_per_node(std::vector<int32_t>{1, 2});
+  const auto again = PlacementTable::from_json(table.to_json(), "t.json");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->ranks_per_node(), (std::vector<int32_t>{1, 2}));
+  EXPECT_EQ(again->with_layer(0, std::vector<std::vector<int32_t>>(6, {0})).node_of().size(), 3u);
+  std::string wrong = table.to_json();
+  wrong.replace(wrong.find("[1,2]"), 5, "[1,3]");
+  EXPECT_FALSE(PlacementTable::from_json(wrong, "t.json").ok());
+}
+
 TEST(PlacementTable, BadTablesAreNamedInOneSentence) {
   const std::string good =
       R"({"version":1,"moe_layers":[2],"experts":2,"ranks":3,"assignment":[[[2],[1]]]})";

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include "expert_placement/baselines/baselines.h"
 #include "expert_placement/ilp/mip.h"
 #include "expert_placement/objective/held_out.h"
@@ -69,6 +71,74 @@ TEST(Solve, EveryObjectiveGivesAValidTableNoWorseThanBaselines) {
       }
     }
   }
+}
+
+TEST(Solve, IntegerProgramsWorkForEveryObjectiveWithCopiesAndBudgets) {
+  if (!mip_available()) GTEST_SKIP() << "built without CBC";
+  const RoutingProfile profile = profile_of(random_rows(3, 12, 3, 360, 21));
+  for (Objective objective : {Objective::kTransitions, Objective::kMessages, Objective::kTime}) {
+    for (int32_t replicas : {0, 1}) {
+      SCOPED_TRACE(testing::Message() << name_of(objective) << ", replicas " << replicas);
+      Problem problem = problem_for(profile, 3, 1.5);
+      problem.max_imbalance = 2;  // contiguous obeys it
+      problem.objective = objective;
+      problem.solver = SolverKind::kIlp;
+      problem.replicas = replicas;
+      const auto free = solve(problem);
+      ASSERT_TRUE(free.ok()) << free.status();
+      expect_valid(problem, *free);
+      EXPECT_LT(free->objective_after, free->objective_before);
+      const PlacementTable start = eplb_table(profile, 3, 3 * replicas);
+      problem.start = &start;
+      problem.migration_budget = 5;
+      problem.time_limit_s = 1;
+      const auto limited = solve(problem);
+      ASSERT_TRUE(limited.ok()) << limited.status();
+      EXPECT_LE(limited->moved_experts, 5);
+      EXPECT_LE(limited->objective_after, limited->objective_before * (1 + 1e-9));
+    }
+  }
+}
+
+// A node of one rank beside a node of three: hot experts go where their rows travel least.
+TEST(Solve, TheFlowKnowsUnevenNodes) {
+  const RoutingProfile profile = profile_of(random_rows(2, 8, 2, 400, 22));
+  Problem problem = problem_for(profile, 4);
+  problem.cluster.ranks_per_node = {1, 3};
+  problem.solver = SolverKind::kFlow;
+  const auto solution = solve(problem);
+  ASSERT_TRUE(solution.ok()) << solution.status();
+  EXPECT_EQ(solution->solver, "flow");
+  EXPECT_EQ(solution->table.ranks_per_node(), (std::vector<int32_t>{1, 3}));
+  for (int32_t layer = 0; layer < 2; ++layer) {
+    double hottest_alone = 0, coldest_together = 1e9;
+    for (int32_t expert = 0; expert < 8; ++expert) {
+      const double load = profile.loads(layer)[static_cast<size_t>(expert)];
+      if (solution->table.holders(layer, expert)[0] == 0) {
+        hottest_alone = std::max(hottest_alone, load);
+      } else {
+        coldest_together = std::min(coldest_together, load);
+      }
+    }
+    EXPECT_LE(hottest_alone, coldest_together);
+  }
+}
+
+TEST(Solve, CopiesAreCountedAsServedByTheirNode) {
+  const RoutingProfile profile = profile_of(random_rows(3, 12, 2, 600, 23));
+  Problem problem = problem_for(profile, 4, 1.5);
+  problem.cluster.ranks_per_node = {2, 2};
+  problem.max_imbalance = 1.5;
+  problem.replicas = 1;
+  const auto solution = solve(problem);
+  ASSERT_TRUE(solution.ok()) << solution.status();
+  expect_valid(problem, *solution);
+  const std::vector<int32_t> nodes = {0, 0, 1, 1};
+  const CrossingShare share = crossing_share(profile, solution->table, nodes);
+  const double inside = 1 - problem.cluster.inter_node.bytes_per_s /
+                                problem.cluster.intra_node.bytes_per_s;
+  EXPECT_NEAR(solution->objective_after, share.nodes + (share.ranks - share.nodes) * (1 - inside),
+              1e-9);
 }
 
 TEST(Solve, ReplicasHelpWithinTheirMemory) {
@@ -193,6 +263,24 @@ TEST(Solve, ReturnsWhenItsTimeIsUpOrItIsCancelled) {
   const auto cancelled = solve(problem);
   ASSERT_TRUE(cancelled.ok());
   expect_valid(problem, *cancelled);
+}
+
+// In CPU seconds, which do not depend on who else is on the machine.
+TEST(Solve, RespectsItsTimeLimitWithinTenPerCent) {
+  const RoutingProfile profile = profile_of(random_rows(16, 128, 8, 4000, 6));
+  for (Objective objective : {Objective::kTransitions, Objective::kMessages}) {
+    for (int32_t replicas : {0, 1}) {
+      SCOPED_TRACE(testing::Message() << name_of(objective) << ", replicas " << replicas);
+      Problem problem = problem_for(profile, 8, 2);
+      problem.objective = objective;
+      problem.replicas = replicas;
+      problem.now = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };
+      const auto solution = solve(problem);
+      ASSERT_TRUE(solution.ok());
+      expect_valid(problem, *solution);
+      EXPECT_LE(solution->seconds, 1.1 * problem.time_limit_s);
+    }
+  }
 }
 
 TEST(Solve, EdgesAreSensibleTablesOrClearErrors) {

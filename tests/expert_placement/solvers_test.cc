@@ -6,8 +6,12 @@
 #include "expert_placement/flow/balanced_assignment.h"
 #include "expert_placement/flow/min_cost_flow.h"
 #include "expert_placement/flow/topology_flow.h"
+#include "expert_placement/homes/homes.h"
 #include "expert_placement/ilp/chain_programs.h"
 #include "expert_placement/ilp/mip_wire.h"
+#include "expert_placement/ilp/pattern_programs.h"
+#include "expert_placement/ilp/replica_programs.h"
+#include "expert_placement/objective/single_copy_table.h"
 #include "expert_placement/solver/single_copies.h"
 #include "expert_placement/sweeps/chain_search.h"
 #include "tests/expert_placement/routing_fixture.h"
@@ -120,7 +124,7 @@ TEST(Exact, EqualsBruteForceAndBoundsHold) {
     EXPECT_GE(*star, best - 1e-6);
     EXPECT_LE(*star, *pair * (1 + 1e-4));
     EXPECT_DOUBLE_EQ(kept_weight(instance, search_chain(instance, balanced_assignment(instance),
-                                                        SearchClock(5), 1, 2e5)),
+                                                        SearchClock(5), 1, {2e5})),
                      best);
   }
 }
@@ -138,7 +142,7 @@ TEST(Exact, EightExpertsAreSolvedAndSearchReachesThem) {
   const auto exact = solve_by_states(instance, 13000, SearchClock(60));
   ASSERT_TRUE(exact.has_value());
   const Assignment found =
-      search_chain(instance, balanced_assignment(instance), SearchClock(10), 2, 2e5);
+      search_chain(instance, balanced_assignment(instance), SearchClock(10), 2, {2e5});
   EXPECT_LE(kept_weight(instance, found), kept_weight(instance, *exact) + 1e-9);
   EXPECT_GE(kept_weight(instance, found), 0.99 * kept_weight(instance, *exact));
   EXPECT_FALSE(solve_by_states(instance, 10, SearchClock(60)).has_value());
@@ -160,11 +164,33 @@ TEST(IntegerProgram, TravelsWhole) {
   }
 }
 
+TEST(IntegerProgram, APlacementIsAPointThatObeysEveryRow) {
+  const ChainInstance instance = tiny(3, 6, 3, 9, 25);
+  const Assignment start = balanced_assignment(instance);
+  const MipModel program = whole_chain_program(instance);
+  const std::vector<double> point = point_of(instance, start);
+  ASSERT_EQ(point.size(), program.columns.size());
+  double gain = 0;
+  for (size_t i = 0; i < point.size(); ++i) {
+    EXPECT_LE(point[i], program.columns[i].upper) << "column " << i;
+    gain += point[i] * program.columns[i].gain;
+  }
+  EXPECT_NEAR(gain, kept_weight(instance, start), 1e-9);
+  for (const auto& row : program.rows) {
+    double sum = 0;
+    for (const auto& [column, value] : row.entries) sum += value * point[static_cast<size_t>(column)];
+    EXPECT_LE(sum, row.upper + 1e-6);
+    EXPECT_GE(sum, row.lower - 1e-6);
+  }
+}
+
 TEST(IntegerProgram, EqualsBruteForceOnTinyInstances) {
   if (!mip_available()) GTEST_SKIP() << "built without CBC";
   for (uint64_t seed = 0; seed < 3; ++seed) {
     const ChainInstance instance = tiny(3, 4, 2, 1.3, 20 + seed);
-    const MipResult result = solve_mip(whole_chain_program(instance), 20);
+    MipModel program = whole_chain_program(instance);
+    if (seed > 0) program.start = point_of(instance, balanced_assignment(instance));
+    const MipResult result = solve_mip(program, 20);
     ASSERT_EQ(result.status, MipStatus::kOptimal);
     const Assignment found = read_assignment(instance, result.values);
     EXPECT_NEAR(result.objective, best_kept(instance), 1e-6);
@@ -196,6 +222,70 @@ TEST(IntegerProgram, OneLayerUnderCapAndBudgetEqualsBruteForce) {
   }
 }
 
+TEST(IntegerProgram, LayersKeepTheBudgetOfAllLayers) {
+  if (!mip_available()) GTEST_SKIP() << "built without CBC";
+  const ChainInstance instance = tiny(3, 6, 2, 1.3, 31);
+  const Assignment start = balanced_assignment(instance);
+  for (int64_t moves : {0, 2, 4}) {
+    ChainState state(instance, start);
+    improve_layers(SearchClock(20), 5, &state, MoveBudget{&start, moves});
+    const Assignment found = state.assignment();
+    int64_t moved = 0;
+    for (size_t i = 0; i < found.rank_of.size(); ++i) moved += found.rank_of[i] != start.rank_of[i];
+    EXPECT_LE(moved, moves);
+    if (moves == 0) {
+      EXPECT_EQ(found.rank_of, start.rank_of);
+    } else {
+      EXPECT_GT(kept_weight(instance, found), kept_weight(instance, start));
+    }
+  }
+}
+
+TEST(IntegerProgram, PatternsSendLessAndKeepLimits) {
+  if (!mip_available()) GTEST_SKIP() << "built without CBC";
+  const RoutingRows rows = random_rows(3, 10, 3, 240, 33);  // two free slots in a layer of 4 ranks
+  const ChainInstance instance = instance_of(profile_of(rows), 4, 1.3);
+  for (Plan plan : {Plan::kFixed, Plan::kCoherent}) {
+    PatternState state(instance, rows, plan, round_robin_homes(rows, 4),
+                       balanced_assignment(instance));
+    const int64_t before = state.messages();
+    EXPECT_GT(improve_patterns(SearchClock(60), 5, &state), 0);
+    EXPECT_LT(state.messages(), before);
+    EXPECT_TRUE(obeys_slots(instance, state.assignment()));
+    EXPECT_EQ(excess_load(instance, state.assignment()), 0);
+  }
+}
+
+// Without copies the program of a layer with replicas is the plain one.
+TEST(IntegerProgram, ALayerWithCopiesKeepsAtLeastWhatSingleCopiesKeep) {
+  if (!mip_available()) GTEST_SKIP() << "built without CBC";
+  const RoutingProfile profile = profile_of(random_rows(3, 6, 2, 200, 34));
+  const ChainInstance instance = instance_of(profile, 2, 9);
+  const Assignment start = balanced_assignment(instance);
+  const PlacementTable table = single_copy_table(instance, start);
+  const ReplicaLayer input{&profile, &table, 1, instance.cap[1], nullptr, -1};
+  const MipResult found = solve_mip(replica_layer_program(input), 20);
+  const MipResult plain = solve_mip(one_layer_program(ChainState(instance, start), 1), 20);
+  ASSERT_EQ(found.status, MipStatus::kOptimal);
+  ASSERT_EQ(plain.status, MipStatus::kOptimal);
+  EXPECT_NEAR(found.objective, plain.objective, 1e-6);
+  // A second copy of each expert: whatever arrives stays.
+  const PlacementTable twice =
+      table.with_layer(1, std::vector<std::vector<int32_t>>(6, {0, 1}));
+  const ReplicaLayer copies{&profile, &twice, 1, instance.cap[1], nullptr, -1};
+  const MipResult more = solve_mip(replica_layer_program(copies), 20);
+  ASSERT_EQ(more.status, MipStatus::kOptimal);
+  EXPECT_GT(more.objective, found.objective);
+  for (const auto& holders : read_holders(copies, more.values)) EXPECT_EQ(holders.size(), 2u);
+  // Nothing may arrive that was not there: the layer stays as it is.
+  const ReplicaLayer still{&profile, &table, 1, instance.cap[1], &table, 0};
+  const MipResult none = solve_mip(replica_layer_program(still), 20);
+  ASSERT_EQ(none.status, MipStatus::kOptimal);
+  const auto holders = read_holders(still, none.values);
+  for (int32_t e = 0; e < 6; ++e)
+    EXPECT_EQ(holders[static_cast<size_t>(e)], std::vector<int32_t>{start.at(1, e)});
+}
+
 TEST(IntegerProgram, TheWatchdogEndsWhatCbcWouldNot) {
   if (!mip_available()) GTEST_SKIP() << "built without CBC";
   const ChainInstance instance = instance_of(profile_of(random_rows(6, 16, 2, 800, 1)), 4, 1.2);
@@ -209,11 +299,11 @@ TEST(ChainSearch, IsNeverWorseThanItsStartDeterministicAndKeepsLimits) {
   for (uint64_t seed = 0; seed < 4; ++seed) {
     const ChainInstance instance = tiny(5, 12 + static_cast<int32_t>(seed), 3, 1.15, 40 + seed);
     const Assignment start = balanced_assignment(instance);
-    const Assignment found = search_chain(instance, start, SearchClock(20), seed, 2e4);
+    const Assignment found = search_chain(instance, start, SearchClock(20), seed, {2e4, 2});
     EXPECT_GE(kept_weight(instance, found), kept_weight(instance, start));
     EXPECT_EQ(excess_load(instance, found), 0);
     EXPECT_TRUE(obeys_slots(instance, found));
-    EXPECT_EQ(search_chain(instance, start, SearchClock(20), seed, 2e4).rank_of, found.rank_of);
+    EXPECT_EQ(search_chain(instance, start, SearchClock(20), seed, {2e4, 2}).rank_of, found.rank_of);
   }
 }
 

@@ -344,6 +344,7 @@ def test_placement(ctl, cluster, folder):
     ctl.table("profile", "save", "--on-server", folder / "profile2.json", sees=["saved: true"])
     ctl.json("profile", "save", "--on-server", folder / "profile2.json", schema="profile_saved")
     check((folder / "profile2.json").stat().st_size > 0, "profile on the server")
+    ctl.run("profile", "load", folder / "profile2.json")
 
 
 # Of every verb that asks the cluster; none may change or tell anything without the key.

@@ -238,6 +238,7 @@ class TrafficTest : public CoherentTest {
     rows_.experts = spec_.experts;
     rows_.top_k = spec_.top_k;
     routing_ = alone->routing;
+    alone_ = *alone;
     for (const auto& counts : routing_) {
       ASSERT_EQ(static_cast<int64_t>(counts.sample_sequences.size()), counts.rows);
     }
@@ -277,6 +278,7 @@ class TrafficTest : public CoherentTest {
   model::ModelSpec spec_;
   placement::RoutingRows rows_;
   std::vector<protocol::RoutingCounts> routing_;
+  Outcome alone_;
 };
 
 TEST_F(TrafficTest, CountersOfARunAreWhatTheEvaluatorPredictsForItsRouting) {
@@ -298,6 +300,37 @@ TEST_F(TrafficTest, CountersOfARunAreWhatTheEvaluatorPredictsForItsRouting) {
       expect_as_predicted(*coherent, table, /*coherent=*/true);
       expect_as_predicted(*coherent, table, /*coherent=*/false);
     }
+  }
+}
+
+TEST_F(TrafficTest, ATokenUsesTheCopyOnItsOwnMachine) {
+  std::mt19937 random(3);
+  auto table = placement::PlacementTable::contiguous(spec_.moe_layers(), spec_.experts, 4);
+  for (int32_t layer = 0; layer < table.layers(); ++layer)
+    table = table.with_layer(layer, random_holders(spec_.experts, 4, kSlots, &random));
+  auto on_machines = table;
+  on_machines.set_ranks_per_node(std::vector<int32_t>{1, 3});
+  bool differs = false;
+  for (int32_t layer = 0; layer < table.layers(); ++layer) {
+    for (int32_t expert = 0; expert < table.experts(); ++expert) {
+      for (int32_t rank = 0; rank < 4; ++rank) {
+        differs = differs || table.serving_rank(layer, expert, rank) !=
+                                 on_machines.serving_rank(layer, expert, rank);
+      }
+    }
+  }
+  ASSERT_TRUE(differs);
+  for (const std::string plan : {"fixed", "coherent"}) {
+    SCOPED_TRACE(plan);
+    auto still = run({"mixtral", 1, 4, plan, false, on_machines.to_json()}, "reference",
+                     ComputeType::kF32);
+    ASSERT_TRUE(still.ok()) << still.status();
+    expect_as_predicted(*still, on_machines, plan == "coherent");
+    expect_same_bits(alone_, *still);
+    const auto moving = run({"mixtral", 1, 4, plan, true, on_machines.to_json()}, "reference",
+                            ComputeType::kF32);
+    ASSERT_TRUE(moving.ok()) << moving.status();
+    expect_same_bits(alone_, *moving);
   }
 }
 

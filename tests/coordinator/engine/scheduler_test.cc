@@ -97,6 +97,41 @@ TEST_F(SchedulerTest, DecodesComeFirstAndPromptsFillTheBudgetInChunks) {
   EXPECT_EQ(rows(step()), (Rows{{decoding, 1}, {long_prompt, 1}}));
 }
 
+TEST_F(SchedulerTest, HomesAreTheBestBalancedAssignmentOfPrompts) {
+  auto options = small_options();
+  options.kv_blocks = {32, 32};
+  options.match_homes = true;
+  // Hits of a prompt on its own rank and on the other, for both prompts, and whether they change
+  // places. In the first case the one with more to gain must give way: 50 + 90 is more than 100 + 10.
+  struct Case {
+    std::vector<int64_t> own, other;
+    size_t moves;
+  };
+  for (const Case& c : {Case{{50, 90}, {100, 10}, 0}, Case{{10, 10}, {100, 100}, 2},
+                        Case{{100, 100}, {101, 101}, 0}}) {
+    start(options);
+    add(request_of(8, 20));
+    add(request_of(8, 20, 100));
+    auto planned = scheduler_->plan(++step_);
+    ASSERT_TRUE(planned.has_value());
+    ASSERT_EQ(planned->plan.chunks.size(), 2u);
+    ASSERT_NE(planned->plan.chunks[0].home_rank, planned->plan.chunks[1].home_rank);
+    protocol::StepResult result = ranks_->run(planned->plan);
+    ASSERT_EQ(result.sequences.size(), 2u);
+    for (size_t i = 0; i < 2; ++i) {
+      ASSERT_EQ(result.sequences[i].sequence_id, planned->plan.chunks[i].sequence_id);
+      auto& hits = result.sequences[i].rank_hits;
+      const auto home = static_cast<size_t>(planned->plan.chunks[i].home_rank);
+      hits.resize(2);
+      hits[home] = static_cast<int32_t>(c.own[i]);
+      hits[1 - home] = static_cast<int32_t>(c.other[i]);
+    }
+    ASSERT_TRUE(scheduler_->apply(result).ok());
+    EXPECT_EQ(step().plan.kv_moves.size(), c.moves);
+    finish();
+  }
+}
+
 TEST_F(SchedulerTest, OnlyTheLastChunkOfAPromptSamples) {
   start(small_options());
   add(request_of(100, 2));

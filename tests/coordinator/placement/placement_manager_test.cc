@@ -183,6 +183,27 @@ TEST_F(PlacementManagerTest, ProfilingStopsAndStartsAfresh) {
   EXPECT_EQ(manager_->profile().model_fingerprint(), "m");
 }
 
+TEST_F(PlacementManagerTest, ALoadedProfileCanBePlannedFromAtOnce) {
+  start();
+  EXPECT_FALSE(manager_->recorded_traffic(best()).has_value());
+  auto profile = *placement::RoutingProfile::create({kLayers, 4, 1});
+  for (uint16_t e = 0; e < 4; ++e) {
+    profile.add_row(std::vector<uint16_t>{e, static_cast<uint16_t>((e + 1) % 4)});
+  }
+  profile.set_model_fingerprint("another");
+  EXPECT_TRUE(absl::IsInvalidArgument(manager_->load_profile(profile)));
+  profile.set_model_fingerprint("m");
+  ASSERT_TRUE(manager_->load_profile(profile).ok());
+  EXPECT_TRUE(manager_->plan({}).ok());
+  // Under the best table a token that followed its expert stays for the second layer.
+  const auto contiguous = *manager_->recorded_traffic(PlacementTable::contiguous(kLayers, 4, 2));
+  const auto placed = *manager_->recorded_traffic(best());
+  EXPECT_LT(placed.moves, contiguous.moves);
+  EXPECT_GT(placed.fixed_out, 0);
+  EXPECT_EQ(placed.fixed_out, placed.fixed_back);  // one expert a token
+  EXPECT_EQ(placed.coherent_back, 0);
+}
+
 TEST_F(PlacementManagerTest, ReplansByItselfOnceAndThenOnlyOnDrift) {
   start([](PlacementManager::Options* options) {
     options->automatic.on = true;

@@ -46,11 +46,21 @@ TEST(PlanChoiceTest, LargeKeysAndValuesOnManyRanksMakeItALoss) {
   EXPECT_FALSE(coherent_pays(costs));
 }
 
-TEST(PlanChoiceTest, LeadersThatStayMakeItCheaper) {
+TEST(PlanChoiceTest, RecordedTrafficReplacesUniformRouting) {
   PlanCosts costs = top(4, 4);
-  const double random = coherent_plan_seconds(costs);
-  costs.leader_stays = 0.8;
-  EXPECT_LT(coherent_plan_seconds(costs), random);
+  costs.exchange_seconds = 0;
+  EXPECT_FALSE(coherent_pays(costs));  // the state and the K/V cost more than is saved
+  RecordedTraffic traffic = uniform_traffic(4, 128, 4);
+  costs.recorded = traffic;
+  const double fixed = fixed_plan_seconds(costs);
+  EXPECT_NEAR(fixed, 24 * (traffic.fixed_out + traffic.fixed_back) * 4096 * 4 / 1e9, 1e-12);
+  // Experts that lead to one another live together: tokens stay, and so do most of their rows.
+  traffic.moves = 0.1;
+  traffic.coherent_out = 0.4 * traffic.fixed_out;
+  traffic.coherent_back = 0.4 * traffic.fixed_back;
+  costs.recorded = traffic;
+  EXPECT_EQ(fixed_plan_seconds(costs), fixed);
+  EXPECT_TRUE(coherent_pays(costs));
 }
 
 }  // namespace

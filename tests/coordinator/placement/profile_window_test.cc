@@ -63,6 +63,31 @@ TEST(ProfileWindowTest, KeepsTheNewestSamplesWithRowsOfASequenceTogether) {
   EXPECT_TRUE(std::is_sorted(samples.sequence.begin(), samples.sequence.end()));
 }
 
+TEST(ProfileWindowTest, GoesOnFromALoadedProfile) {
+  ProfileWindow saved = make();
+  ASSERT_TRUE(saved.add(one_row(), at(1)).ok());
+  ASSERT_TRUE(saved.add(one_row(), at(2)).ok());
+  ProfileWindow window = make(/*half_life=*/10);
+  ASSERT_TRUE(window.add(one_row(), at(1)).ok());
+  ASSERT_TRUE(window.replace(saved.snapshot(), at(20)).ok());
+  EXPECT_EQ(window.profile().tokens(), 2);
+  EXPECT_EQ(window.snapshot().samples().rows(), 2);
+  ASSERT_TRUE(window.add(one_row(), at(30)).ok());  // what was loaded ages like what was counted
+  EXPECT_THAT(window.profile().tokens(), DoubleNear(2, 1e-9));
+  const placement::RoutingRows rows = window.snapshot().samples();
+  EXPECT_EQ(rows.rows(), 3);
+  EXPECT_LT(rows.sequence.front(), 0);  // another sequence 7 than the live one
+  EXPECT_EQ(rows.sequence.back(), 7);
+  // Counts alone, as JSON has them, and a profile of another model.
+  ASSERT_TRUE(window.replace(window.profile(), at(30)).ok());
+  EXPECT_EQ(window.snapshot().samples().rows(), 0);
+  ASSERT_TRUE(window.add(one_row(), at(31)).ok());
+  EXPECT_EQ(window.snapshot().samples().rows(), 1);
+  const auto other = *placement::RoutingProfile::create({{0, 1}, 4, 2});
+  EXPECT_TRUE(absl::IsInvalidArgument(window.replace(other, at(32))));
+  EXPECT_GT(window.profile().tokens(), 0);
+}
+
 TEST(ProfileWindowTest, CountsOfAnotherModelAreRefusedWhole) {
   protocol::RoutingCounts bad = one_row();
   bad.pairs.push_back({18, 1});
