@@ -11,6 +11,7 @@ void add_bench_engine_command(CLI::App& parent, int* exit_code);
 void add_bench_serve_command(CLI::App& parent, int* exit_code);
 void add_bench_coordinator_command(CLI::App& parent, int* exit_code);
 void add_bench_metrics_command(CLI::App& parent, int* exit_code);
+void add_bench_kernels_command(CLI::App& parent, int* exit_code);
 
 }  // namespace conclave::cli
 

@@ -2,18 +2,17 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
 #include "base/status_macros.h"
 #include "bench/engine_bench.h"
 #include "cli/bench_commands.h"
 #include "cli/device_limits.h"
 #include "cli/exit_codes.h"
 #include "cli/offline_engine.h"
+#include "cli/shape_file.h"
 #include "kernels/cpu/machine_limits.h"
 #include "kernels/device/thread_pool.h"
 
@@ -53,19 +52,6 @@ absl::StatusOr<Limits> measure_limits(const GroupOptions& group) {
   limits.read_bytes_per_second = kernels::measure_read_bandwidth_bytes_per_second(*pool);
   limits.flops_per_second = kernels::measure_fma_flops_per_second(*pool);
   return limits;
-}
-
-absl::StatusOr<std::string> shape_text(const std::string& name, std::string* path) {
-  *path = name;
-  if (!std::filesystem::exists(name)) {
-    std::error_code error;
-    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    for (const auto& folder : {std::filesystem::path("bench/shapes"), self.parent_path().parent_path() / "share/conclave/shapes",
-                               self.parent_path().parent_path().parent_path().parent_path() / "bench/shapes"}) {
-      if (std::filesystem::exists(folder / (name + ".json"))) *path = (folder / (name + ".json")).string();
-    }
-  }
-  return read_file(*path, 1 << 20);
 }
 
 nlohmann::ordered_json phase_json(const bench::Phase& phase) {
@@ -112,7 +98,7 @@ absl::Status run(BenchEngineOptions o) {
     ASSIGN_OR_RETURN(engine, OfflineEngine::start(o.group, progress, &recorder));
   } else {
     std::string path;
-    ASSIGN_OR_RETURN(const std::string text, shape_text(o.shape, &path));
+    ASSIGN_OR_RETURN(const std::string text, read_shape(o.shape, &path));
     ASSIGN_OR_RETURN(engine, OfflineEngine::start_shape(o.group, text, path, progress, &recorder));
   }
   const model::ModelSpec& spec = engine->model().spec;

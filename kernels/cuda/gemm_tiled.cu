@@ -287,7 +287,7 @@ __device__ void write_rows(const Gemm& gemm, const Tile& tile, int32_t panel, in
 
 template <int kCluster, Epilogue kEpilogue, int kN>
 __device__ void consume_tile(const Gemm& gemm, Shared& shared, const char* stages, char* staging,
-                             const Tile& tile, uint32_t& iteration) {
+                             const Tile& tile, bool fenced, uint32_t& iteration) {
   const int32_t group = threadIdx.x / kGroupThreads - 1;  // 0 or 1
   const int32_t warp = threadIdx.x % kGroupThreads / 32, lane = threadIdx.x % 32;
   const int32_t k_blocks = gemm.k / kBlockK;
@@ -296,7 +296,9 @@ __device__ void consume_tile(const Gemm& gemm, Shared& shared, const char* stage
   for (int i = 0; i < kN / 2; ++i) c[0][i] = c[1][i] = 0;
   // Both blocks write into this one's stages, and it into theirs.
   const auto release = [&](uint32_t which) {
-    if (lane < kCluster) barrier_arrive_at(&shared.empty[which % kStages], lane);
+    if (lane >= kCluster) return;
+    uint64_t* empty = &shared.empty[which % kStages];
+    fenced ? fenced_barrier_arrive_at(empty, lane) : barrier_arrive_at(empty, lane);
   };
   for (int32_t block = 0; block < k_blocks; ++block, ++iteration) {
     const uint32_t stage = iteration % kStages;
@@ -342,15 +344,16 @@ __device__ void consume_tile(const Gemm& gemm, Shared& shared, const char* stage
 }
 
 template <int kCluster, Epilogue kEpilogue>
-__device__ void consume(const Gemm& gemm, Shared& shared, const char* stages, char* staging,
-                        int32_t tiles) {
+__device__ void consume(const Gemm& gemm, const Cut& cut, Shared& shared, const char* stages,
+                        char* staging, int32_t tiles) {
+  const bool fenced = cut.fill.fence != 0;
   uint32_t iteration = 0;
   for (int32_t index = blockIdx.x / kCluster; index < tiles; index += gridDim.x / kCluster) {
     const Tile tile = tile_of<kCluster>(gemm, shared, index);
     switch (tile.width) {
-#define CONCLAVE_WIDTH(n)                                                                 \
-  case n:                                                                                 \
-    consume_tile<kCluster, kEpilogue, n>(gemm, shared, stages, staging, tile, iteration); \
+#define CONCLAVE_WIDTH(n)                                                                         \
+  case n:                                                                                         \
+    consume_tile<kCluster, kEpilogue, n>(gemm, shared, stages, staging, tile, fenced, iteration); \
     break;
       CONCLAVE_WIDTH(16)
       CONCLAVE_WIDTH(32)
@@ -394,7 +397,7 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
     produce<kCluster>(gemm, cut, shared, stages, tiles);
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
-    consume<kCluster, kEpilogue>(gemm, shared, stages, staging, tiles);
+    consume<kCluster, kEpilogue>(gemm, cut, shared, stages, staging, tiles);
   }
   // The other block may still arrive at this one's barriers.
   cluster_synchronize();

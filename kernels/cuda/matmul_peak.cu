@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kThreads, 1) peak_kernel(int32_t steps) {
   float sum = 0;
 #pragma unroll
   for (int i = 0; i < kColumns / 2; ++i) sum += c[0][i] + c[1][i];
-  asm volatile("" ::"f"(sum));  // a use, so that nothing above is dropped
+  if (sum == 1.2345e-30f) asm volatile("trap;");  // a use, so that nothing above is dropped
 }
 
 }  // namespace

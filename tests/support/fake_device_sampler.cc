@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "kernels/sampling.h"
 #include "tests/support/fake_device_context.h"
 #include "tests/support/fake_device_ops.h"
 
