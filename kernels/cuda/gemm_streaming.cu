@@ -264,15 +264,15 @@ template <int kTiles>
 cudaError_t run_tiles(const Gemm& gemm, Epilogue epilogue, const Machine& machine,
                       cudaStream_t stream) {
   const int64_t panels = panels_of(gemm.n) * task_bound(gemm, kTiles * 8);
-  if (kTiles == 1 && machine.tuning.rings != 0) {
-    if (gemm.slots == nullptr && panels <= machine.multiprocessors) {
-      return Deep::run(gemm, epilogue, stream);
-    }
-    if (panels > int64_t{machine.multiprocessors} * 4 && gemm.rows.bound == 1 &&
-        panels_of_busiest(gemm, 6, machine.multiprocessors) <
-            panels_of_busiest(gemm, 4, machine.multiprocessors)) {
-      return Six::run(gemm, epilogue, stream);
-    }
+  if (kTiles == 1 && machine.tuning.deep != 0 && gemm.slots == nullptr &&
+      panels <= machine.multiprocessors) {
+    return Deep::run(gemm, epilogue, stream);
+  }
+  if (kTiles == 1 && machine.tuning.six != 0 && gemm.rows.bound == 1 &&
+      panels > int64_t{machine.multiprocessors} * 4 &&
+      panels_of_busiest(gemm, 6, machine.multiprocessors) <
+          panels_of_busiest(gemm, 4, machine.multiprocessors)) {
+    return Six::run(gemm, epilogue, stream);
   }
   // Many rows: the blocks that share them should be few.
   const int64_t narrow = int64_t{machine.multiprocessors} * (kTiles == 8 ? 1 : 4);

@@ -28,8 +28,8 @@ bool parse_tuning(const char* text, Tuning* out) {
   const Knob knobs[] = {
       {"tiled.spread", &out->tiled.spread, 1},   {"tiled.quiet", &out->tiled.quiet, 1},
       {"tiled.copied", &out->tiled.copied, 16},  {"tiled.cluster", &out->tiled.cluster, 2},
-      {"tiled.fence", &out->tiled.fence, 1},     {"rings", &out->rings, 1},
-      {"fuse", &out->fuse, 1},
+      {"tiled.fence", &out->tiled.fence, 1},     {"deep", &out->deep, 1},
+      {"six", &out->six, 1},                     {"fuse", &out->fuse, 1},
   };
   std::string_view rest = text == nullptr ? "" : text;
   while (!rest.empty()) {

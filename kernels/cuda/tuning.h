@@ -2,7 +2,7 @@
 #define CONCLAVE_KERNELS_CUDA_TUNING_H_
 
 // Choices between ways that give the same bits. Defaults are what measured best; the environment
-// variable CONCLAVE_CUDA_TUNING ("fuse=0,rings=0,tiled.quiet=1") sets others, so that one build can
+// variable CONCLAVE_CUDA_TUNING ("fuse=0,deep=0,tiled.quiet=1") sets others, so that one build can
 // compare them.
 
 #include <cstdint>
@@ -20,8 +20,9 @@ struct TiledFill {
 
 struct Tuning {
   TiledFill tiled;
-  int32_t rings = 1;  // 1: few panels keep as much of their weight under way as fits
-  int32_t fuse = 1;   // 1: norm with routing, combine with norm, in one kernel for few rows
+  int32_t deep = 1;  // 1: few panels of a single weight keep as much of it under way as fits
+  int32_t six = 1;   // 1: six panels a block where that spreads one row's experts evenly
+  int32_t fuse = 1;  // 1: norm with routing, combine with norm, in one kernel for few rows
 };
 
 // What kernels/cuda needs to know of the device.

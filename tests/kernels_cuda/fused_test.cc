@@ -211,7 +211,7 @@ TEST_F(TuningTest, EveryWayToFillAStageGivesTheSameBits) {
          {"tiled.fence=1", "tiled.cluster=1", "tiled.cluster=2", "tiled.spread=1", "tiled.quiet=1",
           "tiled.spread=1,tiled.quiet=1", "tiled.quiet=1,tiled.copied=8",
           "tiled.copied=8,tiled.cluster=1,tiled.spread=1", "tiled.quiet=1,tiled.copied=16,tiled.cluster=1",
-          "tiled.copied=16,tiled.cluster=2", "rings=0"}) {
+          "tiled.copied=16,tiled.cluster=2", "deep=0", "six=0"}) {
       ASSERT_EQ(setenv("CONCLAVE_CUDA_TUNING", tuning, 1), 0);
       open(ComputeType::kBF16);
       unsetenv("CONCLAVE_CUDA_TUNING");
@@ -221,7 +221,7 @@ TEST_F(TuningTest, EveryWayToFillAStageGivesTheSameBits) {
 }
 
 TEST_F(TuningTest, AnUnknownTuningIsRefused) {
-  for (const char* tuning : {"tiled.nothing=1", "fuse", "fuse=2", "tiled.copied=3", "rings="}) {
+  for (const char* tuning : {"tiled.nothing=1", "fuse", "fuse=2", "tiled.copied=3", "six="}) {
     ASSERT_EQ(setenv("CONCLAVE_CUDA_TUNING", tuning, 1), 0);
     const auto device = Device::create(kernels::loaded_device_library(), 0, ComputeType::kBF16);
     unsetenv("CONCLAVE_CUDA_TUNING");
