@@ -92,7 +92,9 @@ struct DeviceOps {
   Status (*fill_random)(Context* context, Stream* stream, void* to, int32_t dtype, int64_t count,
                         uint64_t seed, float bound);
 
-  // --- a step. H = hidden. Matrices are dense row-major device arrays.
+  // --- a step. H = hidden. Matrices are dense row-major device arrays. What an AttentionBatch points
+  // to is the step's plan: it comes by copies, not by an operation, because it may be read before
+  // the operation before has ended.
   // out[i] = plan[i] >= 0 ? plan[i] : previous[-1 - plan[i]].token, clamped into [0, vocab).
   Status (*resolve_tokens)(Context* context, Stream* stream, RowCount rows, const int32_t* plan,
                            const SamplingResult* previous, int32_t vocab, int32_t* out);
