@@ -15,6 +15,7 @@ void add_bench_commands(CLI::App& app, int* exit_code) {
   add_bench_serve_command(*bench, exit_code);
   add_bench_coordinator_command(*bench, exit_code);
   add_bench_metrics_command(*bench, exit_code);
+  add_bench_kernels_command(*bench, exit_code);
 }
 
 }  // namespace conclave::cli

@@ -2,18 +2,17 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
 #include "base/status_macros.h"
 #include "bench/engine_bench.h"
 #include "cli/bench_commands.h"
 #include "cli/device_limits.h"
 #include "cli/exit_codes.h"
 #include "cli/offline_engine.h"
+#include "cli/shape_file.h"
 #include "kernels/cpu/machine_limits.h"
 #include "kernels/device/thread_pool.h"
 

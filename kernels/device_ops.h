@@ -92,7 +92,9 @@ struct DeviceOps {
   Status (*fill_random)(Context* context, Stream* stream, void* to, int32_t dtype, int64_t count,
                         uint64_t seed, float bound);
 
-  // --- a step. H = hidden. Matrices are dense row-major device arrays.
+  // --- a step. H = hidden. Matrices are dense row-major device arrays. What an AttentionBatch points
+  // to is the step's plan: it comes by copies, not by an operation, because it may be read before
+  // the operation before has ended.
   // out[i] = plan[i] >= 0 ? plan[i] : previous[-1 - plan[i]].token, clamped into [0, vocab).
   Status (*resolve_tokens)(Context* context, Stream* stream, RowCount rows, const int32_t* plan,
                            const SamplingResult* previous, int32_t vocab, int32_t* out);
@@ -168,6 +170,24 @@ struct DeviceOps {
   // while waiting.
   Status (*comm_check)(Context* context, Comm* comm, int32_t* peer);
   void (*comm_abort)(Context* context, Comm* comm);  // running collectives end; from any thread
+
+  // --- two operations in one; the same bits as one after the other
+  // add_rms_norm into `normed`, then route of that.
+  Status (*norm_route)(Context* context, Stream* stream, RowCount rows, int64_t hidden,
+                       float* residual, const float* addend, const float* norm_weight, float eps,
+                       void* normed, const RouterShape* shape, const PackedMatrix* gate,
+                       int32_t* ids, float* weights, const ExpertLists* lists);
+  // combine, accumulated into `residual`, then the norm of that into `normed`.
+  Status (*combine_norm)(Context* context, Stream* stream, RowCount rows, int64_t hidden,
+                         int32_t top_k, const int32_t* ids, const float* weights,
+                         const CombineSources* sources, const void* shared,
+                         const float* shared_gate, float* residual, const float* norm_weight,
+                         float eps, void* normed);
+
+  // --- measuring
+  // The matrix units alone, on random bfloat16 data that stays in shared memory and registers, for
+  // `steps` rounds on the whole device; *flops: what one call computes. kUnimplemented: cannot say.
+  Status (*matmul_peak)(Context* context, Stream* stream, int32_t steps, double* flops);
 };
 
 }  // namespace conclave::device

@@ -113,7 +113,10 @@ absl::Status DeviceLayers::attention(int32_t index, const float* addend, float* 
       step_->chunks,  static_cast<const int32_t*>(step_->lists),  step_->max_chunk_rows,
       step_->max_keys};
   const device::KvLayer& kv = parts_.kv[static_cast<size_t>(index)];
-  RETURN_IF_ERROR(norm(addend, layer.input_norm, normed_));
+  // Elsewhere the layer before left it behind (add_output).
+  if (index == 0 || parts_.spec->ladder_residual) {
+    RETURN_IF_ERROR(norm(addend, layer.input_norm, normed_));
+  }
   RETURN_IF_ERROR(
       check(ops().matmul(context(), stream_, count, normed_, &layer.qkv, layer.qkv_bias, 0, qkv_)));
   RETURN_IF_ERROR(check(ops().append_kv(context(), stream_, &layer.attention, &layer.parameters,
@@ -130,55 +133,72 @@ absl::Status DeviceLayers::feed_forward(int32_t index, const float* addend, floa
   // Rows that travel are written where the exchange wants them.
   void* normed =
       is_moe && parts_.exchange != nullptr ? parts_.exchange->rows(step_->bounds.rows) : normed_;
+  if (is_moe) {
+    RETURN_IF_ERROR(decide(layer, addend, normed));
+    return moe(index, normed, out);
+  }
   RETURN_IF_ERROR(norm(addend, layer.post_attention_norm, normed));
-  if (is_moe) return moe(layer, normed, out);
-  const device::RowCount count = rows(*step_);
-  RETURN_IF_ERROR(check(ops().dense_ffn(context(), stream_, &parts_.weights->dense_shape, count,
-                                        normed, &layer.dense, shared_rows_)));
-  const device::CombineSources none{};
-  return check(ops().combine(context(), stream_, count, hidden(), 0, nullptr, nullptr, &none,
-                             shared_rows_, nullptr, out == nullptr ? 1 : 0,
-                             out == nullptr ? residual_ : out));
+  RETURN_IF_ERROR(check(ops().dense_ffn(context(), stream_, &parts_.weights->dense_shape,
+                                        rows(*step_), normed, &layer.dense, shared_rows_)));
+  return add_output(index, {}, out);
 }
 
-// Runs the routers that this layer hosts: its own gate, and the pre-gate of a later layer.
-absl::Status DeviceLayers::decide(const DeviceLayer& layer, const void* normed) {
+// Where there is another norm before the next module reads the stream, it rides along.
+absl::Status DeviceLayers::add_output(int32_t index, const Output& output, float* out) {
+  const DeviceLayer& layer = parts_.weights->layers[static_cast<size_t>(index)];
+  const bool is_moe = layer.moe_index >= 0;
+  const int32_t top_k = is_moe ? router_.top_k : 0;
+  const int32_t* chosen = is_moe ? ids(layer.moe_index) : nullptr;
+  const float* weights = is_moe ? expert_weights(layer.moe_index) : nullptr;
+  const void* shared = is_moe && !layer.has_shared ? nullptr : shared_rows_;
+  const float* gate = output.shared_is_gated ? shared_gate_ : nullptr;
+  if (out != nullptr || index + 1 == parts_.spec->layers) {
+    return check(ops().combine(context(), stream_, rows(*step_), hidden(), top_k, chosen, weights,
+                               &output.sources, shared, gate, out == nullptr ? 1 : 0,
+                               out == nullptr ? residual_ : out));
+  }
+  const DeviceLayer& next = parts_.weights->layers[static_cast<size_t>(index) + 1];
+  return check(ops().combine_norm(context(), stream_, rows(*step_), hidden(), top_k, chosen,
+                                  weights, &output.sources, shared, gate, residual_,
+                                  next.input_norm, parts_.spec->norm_eps, normed_));
+}
+
+// Norms what the experts read and runs the routers that this layer hosts: its own gate, and the
+// pre-gate of a later layer.
+absl::Status DeviceLayers::decide(const DeviceLayer& layer, const float* addend, void* normed) {
   const bool alone = parts_.exchange == nullptr;
   if (layer.gate.data != nullptr) {
-    RETURN_IF_ERROR(route(layer.gate, layer.moe_index, normed, alone));
-  } else if (alone) {
     const device::ExpertLists own = lists(layer.moe_index);
-    RETURN_IF_ERROR(check(ops().group_experts(context(), stream_, &router_, rows(*step_),
-                                              ids(layer.moe_index), nullptr, &own)));
+    RETURN_IF_ERROR(check(ops().norm_route(
+        context(), stream_, rows(*step_), hidden(), residual_, addend, layer.post_attention_norm,
+        parts_.spec->norm_eps, normed, &router_, &layer.gate, mutable_ids(layer.moe_index),
+        expert_weights(layer.moe_index), alone ? &own : nullptr)));
+  } else {
+    RETURN_IF_ERROR(norm(addend, layer.post_attention_norm, normed));
+    if (alone) {
+      const device::ExpertLists own = lists(layer.moe_index);
+      RETURN_IF_ERROR(check(ops().group_experts(context(), stream_, &router_, rows(*step_),
+                                                ids(layer.moe_index), nullptr, &own)));
+    }
   }
   if (layer.pre_gate.data == nullptr) return absl::OkStatus();
-  return route(layer.pre_gate, layer.moe_index + parts_.spec->pre_gate_distance, normed, false);
+  const int32_t later = layer.moe_index + parts_.spec->pre_gate_distance;
+  return check(ops().route(context(), stream_, &router_, rows(*step_), normed, &layer.pre_gate,
+                           mutable_ids(later), expert_weights(later), nullptr));
 }
 
-absl::Status DeviceLayers::route(const device::PackedMatrix& gate, int32_t moe_layer,
-                                 const void* normed, bool with_lists) {
-  const device::ExpertLists own = lists(moe_layer);
-  return check(ops().route(context(), stream_, &router_, rows(*step_), normed, &gate,
-                           mutable_ids(moe_layer), expert_weights(moe_layer),
-                           with_lists ? &own : nullptr));
-}
-
-absl::Status DeviceLayers::moe(const DeviceLayer& layer, const void* normed, float* out) {
-  RETURN_IF_ERROR(decide(layer, normed));
-  device::CombineSources sources{};
+absl::Status DeviceLayers::moe(int32_t index, const void* normed, float* out) {
+  const DeviceLayer& layer = parts_.weights->layers[static_cast<size_t>(index)];
+  Output output;
   if (parts_.exchange == nullptr) {
-    RETURN_IF_ERROR(local_experts(layer, normed, &sources));
+    RETURN_IF_ERROR(local_experts(layer, normed, &output.sources));
     RETURN_IF_ERROR(shared_expert(layer, normed));
   } else {
     RETURN_IF_ERROR(shared_expert(layer, normed));
-    RETURN_IF_ERROR(exchanged_experts(layer, &sources));
+    RETURN_IF_ERROR(exchanged_experts(layer, &output.sources));
   }
-  const bool gated = layer.shared_gate.data != nullptr;
-  return check(ops().combine(context(), stream_, rows(*step_), hidden(), router_.top_k,
-                             ids(layer.moe_index), expert_weights(layer.moe_index), &sources,
-                             layer.has_shared ? shared_rows_ : nullptr,
-                             layer.has_shared && gated ? shared_gate_ : nullptr,
-                             out == nullptr ? 1 : 0, out == nullptr ? residual_ : out));
+  output.shared_is_gated = layer.has_shared && layer.shared_gate.data != nullptr;
+  return add_output(index, output, out);
 }
 
 absl::Status DeviceLayers::local_experts(const DeviceLayer& layer, const void* normed,

@@ -65,10 +65,15 @@ class DeviceLayers {
   // out null: added to the residual stream.
   absl::Status attention(int32_t index, const float* addend, float* out);
   absl::Status feed_forward(int32_t index, const float* addend, float* out);
-  absl::Status decide(const DeviceLayer& layer, const void* normed);
-  absl::Status route(const device::PackedMatrix& gate, int32_t moe_layer, const void* normed,
-                     bool with_lists);
-  absl::Status moe(const DeviceLayer& layer, const void* normed, float* out);
+  absl::Status decide(const DeviceLayer& layer, const float* addend, void* normed);
+  absl::Status moe(int32_t index, const void* normed, float* out);
+  // What a feed-forward module leaves to be summed; shared_rows_ beside it.
+  struct Output {
+    device::CombineSources sources{};
+    bool shared_is_gated = false;
+  };
+  // out null: added to the residual stream, and normed_ is what the next layer's attention reads.
+  absl::Status add_output(int32_t index, const Output& output, float* out);
   absl::Status local_experts(const DeviceLayer& layer, const void* normed,
                              device::CombineSources* sources);
   absl::Status shared_expert(const DeviceLayer& layer, const void* normed);

@@ -1,9 +1,13 @@
 #include "worker/device_rank.h"
 
 #include <algorithm>
+#include <chrono>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "kernels/kernel_set.h"
 #include "worker/device_layout.h"
@@ -15,6 +19,16 @@ constexpr int kMostLoaderThreads = 8;
 // Activations, graphs and what the driver takes come after the K/V cache.
 constexpr double kKvShareOfFreeMemory = 0.85;
 constexpr int64_t kMostFullSequences = 256;  // K/V for more full-length ones than this is of no use
+
+void log_load(const device::Device& gpu, uint64_t bytes, int threads, double seconds) {
+  const double gigabytes = static_cast<double>(bytes) * 1e-9;
+  log_info("weights are on the GPU",
+           {{"gpu", std::string(gpu.info().name)},
+            {"gigabytes", absl::StrFormat("%.2f", gigabytes)},
+            {"seconds", absl::StrFormat("%.2f", seconds)},
+            {"gigabytes_per_second", absl::StrFormat("%.2f", gigabytes / seconds)},
+            {"threads", absl::StrCat(threads)}});
+}
 
 }  // namespace
 
@@ -37,7 +51,10 @@ absl::Status DeviceRank::load_weights(const protocol::Configure& configure) {
   request.rank = parts_.communicator->rank();
   request.threads = std::clamp(configure.threads, 1, kMostLoaderThreads);
   request.progress = parts_.load_progress;
+  const auto begin = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(weights_, load_device_weights(request));
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  log_load(*parts_.device, weights_.bytes(), request.threads, taken.count());
 
   const model::ModelSpec& spec = *parts_.spec;
   const int64_t ranks = parts_.communicator->size();

@@ -4,6 +4,7 @@
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/kv_layout.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/device/cuda/ops.h"
 
 namespace conclave::device::cuda {
@@ -68,17 +69,31 @@ __device__ void write_head(const AttentionShape& shape, const AttentionParameter
   }
 }
 
+__device__ void prefetch_constants(const AttentionShape& shape,
+                                   const AttentionParameters& parameters) {
+  const auto i = static_cast<int32_t>(threadIdx.x) * 32;  // a line of floats
+  if (i < shape.rotary_dim / 2) prefetch_line(parameters.inverse_freq + i);
+  if (shape.qk_norm != kQkNormPerHead || i >= shape.head_dim) return;
+  if (parameters.q_norm != nullptr) prefetch_line(parameters.q_norm + i);
+  if (parameters.k_norm != nullptr) prefetch_line(parameters.k_norm + i);
+}
+
 // Blocks of 8 heads of a row, a warp per head.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     append_kv_kernel(AttentionShape shape, AttentionParameters parameters, AttentionBatch batch,
                      const float* qkv, KvLayer kv, T* q_out) {
   __shared__ float scratch[32];
-  wait_for_predecessor();
+  trigger_successor();
   const int32_t t = blockIdx.x;
-  if (t >= actual_rows(batch.rows)) return;
-  const AttentionRow row = batch.row[t];
-  if (row.position < 0) return;
+  const int32_t count = planned_rows(batch.rows);
+  const AttentionRow row = load_plan(batch.row + t);
+  const bool used = t < count && row.position >= 0;
+  const int32_t block =
+      used ? load_plan(batch.block_ids + row.block_table + row.position / kKvTokens) : 0;
+  prefetch_constants(shape, parameters);
+  wait_only();
+  if (!used) return;
   const int32_t d = shape.head_dim;
   const int64_t width = int64_t{shape.heads + 2 * shape.kv_heads} * d;
   const float* q = qkv + t * width;
@@ -92,7 +107,6 @@ __global__ void __launch_bounds__(kThreads)
     q_scale = 1.0f / sqrtf(q_mean + shape.norm_eps);
     k_scale = 1.0f / sqrtf(k_mean + shape.norm_eps);
   }
-  const int32_t block = batch.block_ids[row.block_table + row.position / kKvTokens];
   T* cache = reinterpret_cast<T*>(static_cast<char*>(kv.data) + block * kv.block_stride_bytes);
   const int32_t token = row.position % kKvTokens;
   const int32_t swizzle =

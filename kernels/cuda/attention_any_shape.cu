@@ -119,7 +119,7 @@ Status attention(Context* context, Stream* stream, const AttentionShape* shape,
   const AttentionCall call{*shape, *batch, q, *kv, out};
   if (attention_on_tensor_cores(*shape, context->compute_type)) {
     const Status split =
-        check(attention_split(call, *context->scratch, context->multiprocessors, native(stream)),
+        check(attention_split(call, *context->scratch, context->machine.multiprocessors, native(stream)),
               "attention over split keys");
     return split != kOk ? split : check(attention_tiled(call, native(stream)), "tiled attention");
   }

@@ -38,11 +38,12 @@ struct Work {
   int32_t group, pairs, first_unit, end_unit, end_key;
 };
 
-// rows 0: padding, or not of this kernel's kind.
+// From the plan. rows 0: padding, or not of this kernel's kind.
 __device__ inline Work find_work(const AttentionCall& call, int32_t index) {
   Work work{};
-  if (index >= actual_rows(call.batch.chunks)) return work;
-  work.chunk = call.batch.chunk[index];
+  const AttentionChunk chunk = load_plan(call.batch.chunk + index);
+  if (index >= planned_rows(call.batch.chunks)) return work;
+  work.chunk = chunk;
   work.group = call.shape.heads / call.shape.kv_heads;
   work.pairs = work.chunk.rows * work.group;
   if (work.chunk.position < 0 || work.pairs > kSplitRows) work.chunk.rows = 0;
@@ -59,14 +60,25 @@ __device__ inline int64_t pair_row(const AttentionCall& call, const Work& work, 
          blockIdx.y * work.group + pair % work.group;
 }
 
+__device__ inline int32_t blocks_of_unit(const Work& work, int32_t unit) {
+  const int32_t keys = min(kUnitKeys, work.end_key - unit * kUnitKeys);
+  return (keys + kKvTokens - 1) / kKvTokens;
+}
+
+// From the plan: the cache block that lane `lane` brings of a unit; 0 where there is none.
+__device__ inline int32_t planned_block(const AttentionCall& call, const Work& work, int32_t unit,
+                                        int32_t lane) {
+  if (unit >= work.end_unit || lane >= blocks_of_unit(work, unit)) return 0;
+  return load_plan(call.batch.block_ids + work.chunk.block_table + unit * kUnitBlocks + lane);
+}
+
 template <int kHeadDim>
-__device__ void load_unit(const AttentionCall& call, SplitShared<kHeadDim>& shared,
-                          const Work& work, int32_t unit, int32_t blocks) {
+__device__ void load_unit(const AttentionCall& call, SplitShared<kHeadDim>& shared, int32_t id,
+                          int32_t blocks) {
   const int32_t lane = threadIdx.x;
   if (lane == 0) barrier_arrive_expect(&shared.loaded, blocks * kKvBlockBytes<kHeadDim>);
   __syncwarp();
   if (lane >= blocks) return;
-  const int32_t id = call.batch.block_ids[work.chunk.block_table + unit * kUnitBlocks + lane];
   bulk_load(shared.kv + lane * kKvBlockBytes<kHeadDim>,
             static_cast<const char*>(call.kv.data) + id * call.kv.block_stride_bytes +
                 int64_t{blockIdx.y} * kKvBlockBytes<kHeadDim>,
@@ -183,9 +195,12 @@ __global__ void __launch_bounds__(kWarps * 32) split_kernel(AttentionCall call, 
     barrier_init(&shared.loaded, 1);
     fence_barrier_init();
   }
-  wait_for_predecessor();
-  __syncthreads();
+  trigger_successor();
   const Work work = find_work(call, slice.first_chunk + blockIdx.z);
+  const auto own_unit = work.first_unit + static_cast<int32_t>(blockIdx.x);
+  int32_t id = work.chunk.rows == 0 ? 0 : planned_block(call, work, own_unit, threadIdx.x);
+  wait_only();
+  __syncthreads();
   const int32_t blocks_at_work =
       min(static_cast<int32_t>(gridDim.x), work.end_unit - work.first_unit);
   if (work.chunk.rows == 0 || static_cast<int32_t>(blockIdx.x) >= blocks_at_work) return;
@@ -200,12 +215,13 @@ __global__ void __launch_bounds__(kWarps * 32) split_kernel(AttentionCall call, 
   float* parts = slice.out + group_index * slice.units * kSplitRows * kHeadDim;
   float2* stats = slice.stat + group_index * slice.units * kSplitRows;
   uint32_t phase = 0;
-  for (int32_t unit = work.first_unit + blockIdx.x; unit < work.end_unit; unit += gridDim.x) {
+  for (int32_t unit = own_unit; unit < work.end_unit; unit += gridDim.x) {
     const int32_t first_key = unit * kUnitKeys;
     const int32_t keys = min(kUnitKeys, work.end_key - first_key);
-    const int32_t blocks = (keys + kKvTokens - 1) / kKvTokens;
-    if (threadIdx.x < 32) load_unit(call, shared, work, unit, blocks);
-    if (phase == 0 && unit == work.first_unit + static_cast<int32_t>(blockIdx.x)) {
+    const int32_t blocks = blocks_of_unit(work, unit);
+    if (unit != own_unit) id = planned_block(call, work, unit, threadIdx.x);
+    if (threadIdx.x < 32) load_unit(call, shared, id, blocks);
+    if (unit == own_unit) {
       for (int32_t i = threadIdx.x; i < kSplitRows * kChunks; i += kWarps * 32) {
         const int32_t row = i / kChunks, c = i % kChunks;
         const int64_t from = pair_row(call, work, min(row, work.pairs - 1));

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/tuning.h"
 #include "kernels/device_types.h"
 
 namespace conclave::device::cuda {
@@ -47,11 +48,11 @@ cudaError_t gemm_float32(const Gemm& gemm, Epilogue epilogue, cudaStream_t strea
 // bfloat16, any shape.
 cudaError_t gemm_any_shape(const Gemm& gemm, Epilogue epilogue, cudaStream_t stream);
 // bfloat16, k a multiple of 64: weights streamed once; for few rows per group.
-cudaError_t gemm_streaming(const Gemm& gemm, Epilogue epilogue, int32_t multiprocessors,
+cudaError_t gemm_streaming(const Gemm& gemm, Epilogue epilogue, const Machine& machine,
                            cudaStream_t stream);
 cudaError_t prepare_gemm_streaming();
 // bfloat16, k a multiple of 64: wgmma tiles; for many rows per group.
-cudaError_t gemm_tiled(const Gemm& gemm, Epilogue epilogue, int32_t multiprocessors,
+cudaError_t gemm_tiled(const Gemm& gemm, Epilogue epilogue, const Machine& machine,
                        cudaStream_t stream);
 cudaError_t prepare_gemm_tiled();
 

@@ -16,7 +16,7 @@ constexpr int kStageBlocks = 4;  // 64-k blocks of a stage
 constexpr int kPanelStageBytes = kStageBlocks * kBlockBytes;
 // 16 bytes of padding put the 8 rows of an ldmatrix group into different banks.
 constexpr int kRowPitch = kStageBlocks * kBlockK * 2 + 16;
-constexpr int kMaxStages = 8;
+constexpr int kMaxStages = 12;
 
 template <int kTiles, int kWarps>
 constexpr int kStageBytes = kWarps* kPanelStageBytes + kTiles * 8 * kRowPitch;
@@ -248,12 +248,34 @@ using Narrow = Variant<kTiles, 1, kTiles == 8 ? 5 : 6>;
 template <int kTiles>
 using Wide = Variant<kTiles, 4, 3>;
 
+// A single weight with at most one panel per multiprocessor: three quarters of 4,096 k under way
+// before the predecessor ends, beside the largest block of decode attention.
+using Deep = Variant<1, 1, 12>;
+// Six panels share a block: where that spreads the panels of few tasks evenly.
+using Six = Variant<1, 6, 4>;
+
+// Most panels that a multiprocessor gets in blocks of `width`.
+int64_t panels_of_busiest(const Gemm& gemm, int64_t width, int32_t multiprocessors) {
+  const int64_t blocks = (panels_of(gemm.n) + width - 1) / width * task_bound(gemm, 8);
+  return (blocks + multiprocessors - 1) / multiprocessors * width;
+}
+
 template <int kTiles>
-cudaError_t run_tiles(const Gemm& gemm, Epilogue epilogue, int32_t multiprocessors,
+cudaError_t run_tiles(const Gemm& gemm, Epilogue epilogue, const Machine& machine,
                       cudaStream_t stream) {
   const int64_t panels = panels_of(gemm.n) * task_bound(gemm, kTiles * 8);
+  if (kTiles == 1 && machine.tuning.deep != 0 && gemm.slots == nullptr &&
+      panels <= machine.multiprocessors) {
+    return Deep::run(gemm, epilogue, stream);
+  }
+  if (kTiles == 1 && machine.tuning.six != 0 && gemm.rows.bound == 1 &&
+      panels > int64_t{machine.multiprocessors} * 4 &&
+      panels_of_busiest(gemm, 6, machine.multiprocessors) <
+          panels_of_busiest(gemm, 4, machine.multiprocessors)) {
+    return Six::run(gemm, epilogue, stream);
+  }
   // Many rows: the blocks that share them should be few.
-  const int64_t narrow = int64_t{multiprocessors} * (kTiles == 8 ? 1 : 4);
+  const int64_t narrow = int64_t{machine.multiprocessors} * (kTiles == 8 ? 1 : 4);
   return panels <= narrow ? Narrow<kTiles>::run(gemm, epilogue, stream)
                           : Wide<kTiles>::run(gemm, epilogue, stream);
 }
@@ -271,10 +293,12 @@ cudaError_t prepare_gemm_streaming() {
   if (error == cudaSuccess) error = prepare_tiles<2>();
   if (error == cudaSuccess) error = prepare_tiles<4>();
   if (error == cudaSuccess) error = prepare_tiles<8>();
+  if (error == cudaSuccess) error = Deep::prepare();
+  if (error == cudaSuccess) error = Six::prepare();
   return error;
 }
 
-cudaError_t gemm_streaming(const Gemm& gemm, Epilogue epilogue, int32_t multiprocessors,
+cudaError_t gemm_streaming(const Gemm& gemm, Epilogue epilogue, const Machine& machine,
                            cudaStream_t stream) {
   // Rows that a group is likely to have decide the tile; groups with more take several tasks.
   const int64_t places = int64_t{gemm.rows.bound} * gemm.top_k;
@@ -282,10 +306,10 @@ cudaError_t gemm_streaming(const Gemm& gemm, Epilogue epilogue, int32_t multipro
   const int64_t likely =
       gemm.counts == nullptr ? places : 2 * ((places + gemm.groups - 1) / gemm.groups) + 4;
   const int64_t rows = most < likely ? most : likely;
-  if (rows <= 8) return run_tiles<1>(gemm, epilogue, multiprocessors, stream);
-  if (rows <= 16) return run_tiles<2>(gemm, epilogue, multiprocessors, stream);
-  if (rows <= 32) return run_tiles<4>(gemm, epilogue, multiprocessors, stream);
-  return run_tiles<8>(gemm, epilogue, multiprocessors, stream);
+  if (rows <= 8) return run_tiles<1>(gemm, epilogue, machine, stream);
+  if (rows <= 16) return run_tiles<2>(gemm, epilogue, machine, stream);
+  if (rows <= 32) return run_tiles<4>(gemm, epilogue, machine, stream);
+  return run_tiles<8>(gemm, epilogue, machine, stream);
 }
 
 }  // namespace conclave::device::cuda

@@ -37,9 +37,11 @@ struct Shared {
   int32_t tasks;
 };
 
-// How groups are cut: into tasks of kCluster tiles of at most `rows` rows each.
+// How the call is worked on: groups are cut into tasks of kCluster tiles of at most `rows` rows each;
+// how stages are filled is said in tuning.h. The same results whatever it holds.
 struct Cut {
   int32_t rows;
+  TiledFill fill;
 };
 
 struct Tile {
@@ -130,14 +132,62 @@ __device__ int32_t panel_of_slot(int32_t slot) {
   return slot / 8 * 8 + slot % 4 * 2 + slot / 4 % 2;
 }
 
+// With fill.quiet a warp says once that its rows of a stage are there, when those of kLag stages
+// later are already under way, instead of every thread's copies saying so themselves. The consumers
+// free a stage before they need the one kLag back, so kLag < kStages - 1 cannot stop the ring.
+constexpr uint32_t kLag = 2;
+static_assert(kLag < kStages - 1);
+
+__device__ inline void announce(Shared& shared, uint32_t iteration) {
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) barrier_arrive(&shared.full[iteration % kStages]);
+}
+
+// This warp's share of a stage's weights by the copy engine: a lane a panel. Places below
+// fill.copied are not the engine's; of the others each block of a cluster brings an equal part.
 template <int kCluster>
-__device__ void produce(const Gemm& gemm, Shared& shared, char* stages, int32_t tiles) {
+__device__ inline void load_panels(const Cut& cut, Shared& shared, const Tile& tile, char* to,
+                                   uint32_t stage, int32_t k_blocks, int32_t block) {
+  const int32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int32_t bulk = kPanels - cut.fill.copied;
+  if (threadIdx.x == 0) {
+    barrier_expect(&shared.full[stage], max(0, tile.panels - cut.fill.copied) * kBlockBytes);
+  }
+  __syncwarp();
+  const int32_t warps = cut.fill.spread != 0 ? kGroupThreads / 32 : 1;
+  const int32_t share = bulk / kCluster / warps;
+  if (warp >= warps || lane >= share) return;
+  const int32_t slot = cut.fill.copied +
+                       (static_cast<int32_t>(cluster_rank()) * warps + warp) * share + lane;
+  const int32_t panel = panel_of_slot(slot);
+  if (panel >= tile.panels) return;
+  bulk_load_multicast(to + slot * kBlockBytes,
+                      tile.weight + (int64_t{panel} * k_blocks + block) * kBlockBytes, kBlockBytes,
+                      &shared.full[stage], (1 << kCluster) - 1);
+}
+
+// The other panels by the threads' own copies, 16 bytes of each panel a thread.
+__device__ inline void copy_panels(int32_t copied, const Tile& tile, const char* to,
+                                   int32_t k_blocks, int32_t block) {
+  const uint32_t address = shared_address(to) + threadIdx.x * 16;
+  const char* from = tile.weight + int64_t{block} * kBlockBytes + threadIdx.x * 16;
+#pragma unroll 4
+  for (int32_t slot = 0; slot < copied; ++slot) {
+    const int32_t panel = panel_of_slot(slot);
+    if (panel < tile.panels) {
+      async_load_16(address + slot * kBlockBytes, from + int64_t{panel} * k_blocks * kBlockBytes,
+                    true);
+    }
+  }
+}
+
+template <int kCluster>
+__device__ void produce(const Gemm& gemm, const Cut& cut, Shared& shared, char* stages,
+                        int32_t tiles) {
   const int32_t thread = threadIdx.x;
   const int32_t chunk = thread % 8, line = thread / 8;
   const int32_t k_blocks = gemm.k / kBlockK;
   constexpr int kLines = kMaxRows / kRowStep;
-  constexpr int kShare = kPanels / kCluster;
-  const auto half = static_cast<int32_t>(cluster_rank());
   uint32_t iteration = 0;
   for (int32_t index = blockIdx.x / kCluster; index < tiles; index += gridDim.x / kCluster) {
     const Tile tile = tile_of<kCluster>(gemm, shared, index);
@@ -153,17 +203,8 @@ __device__ void produce(const Gemm& gemm, Shared& shared, char* stages, int32_t 
       const uint32_t stage = iteration % kStages;
       if (iteration >= kStages) barrier_wait(&shared.empty[stage], (iteration / kStages - 1) & 1);
       char* to = stages + stage * kStageBytes;
-      if (thread < 32) {
-        if (thread == 0) barrier_expect(&shared.full[stage], tile.panels * kBlockBytes);
-        __syncwarp();
-        const int32_t slot = half * kShare + thread % kShare;
-        const int32_t panel = panel_of_slot(slot);
-        if (thread < kShare && panel < tile.panels) {
-          bulk_load_multicast(to + slot * kBlockBytes,
-                              tile.weight + (int64_t{panel} * k_blocks + block) * kBlockBytes,
-                              kBlockBytes, &shared.full[stage], (1 << kCluster) - 1);
-        }
-      }
+      load_panels<kCluster>(cut, shared, tile, to, stage, k_blocks, block);
+      copy_panels(cut.fill.copied, tile, to, k_blocks, block);
       const uint32_t row_address =
           shared_address(to) + kWeightBytes + line * kRowBytes + (chunk ^ (line % 8)) * 16;
 #pragma unroll
@@ -172,8 +213,20 @@ __device__ void produce(const Gemm& gemm, Shared& shared, char* stages, int32_t 
           async_load_16(row_address + i * kRowStep * kRowBytes, rows[i] + block * kRowBytes, true);
         }
       }
-      async_arrive(&shared.full[stage]);
+      if (cut.fill.quiet == 0) {
+        async_arrive(&shared.full[stage]);
+        continue;
+      }
+      async_commit();
+      if (iteration < kLag) continue;
+      async_wait<kLag>();
+      announce(shared, iteration - kLag);
     }
+  }
+  if (cut.fill.quiet == 0) return;
+  async_wait<0>();
+  for (uint32_t i = iteration < kLag ? 0 : iteration - kLag; i < iteration; ++i) {
+    announce(shared, i);
   }
 }
 
@@ -234,7 +287,7 @@ __device__ void write_rows(const Gemm& gemm, const Tile& tile, int32_t panel, in
 
 template <int kCluster, Epilogue kEpilogue, int kN>
 __device__ void consume_tile(const Gemm& gemm, Shared& shared, const char* stages, char* staging,
-                             const Tile& tile, uint32_t& iteration) {
+                             const Tile& tile, bool fenced, uint32_t& iteration) {
   const int32_t group = threadIdx.x / kGroupThreads - 1;  // 0 or 1
   const int32_t warp = threadIdx.x % kGroupThreads / 32, lane = threadIdx.x % 32;
   const int32_t k_blocks = gemm.k / kBlockK;
@@ -243,7 +296,9 @@ __device__ void consume_tile(const Gemm& gemm, Shared& shared, const char* stage
   for (int i = 0; i < kN / 2; ++i) c[0][i] = c[1][i] = 0;
   // Both blocks write into this one's stages, and it into theirs.
   const auto release = [&](uint32_t which) {
-    if (lane < kCluster) barrier_arrive_at(&shared.empty[which % kStages], lane);
+    if (lane >= kCluster) return;
+    uint64_t* empty = &shared.empty[which % kStages];
+    fenced ? fenced_barrier_arrive_at(empty, lane) : barrier_arrive_at(empty, lane);
   };
   for (int32_t block = 0; block < k_blocks; ++block, ++iteration) {
     const uint32_t stage = iteration % kStages;
@@ -289,15 +344,16 @@ __device__ void consume_tile(const Gemm& gemm, Shared& shared, const char* stage
 }
 
 template <int kCluster, Epilogue kEpilogue>
-__device__ void consume(const Gemm& gemm, Shared& shared, const char* stages, char* staging,
-                        int32_t tiles) {
+__device__ void consume(const Gemm& gemm, const Cut& cut, Shared& shared, const char* stages,
+                        char* staging, int32_t tiles) {
+  const bool fenced = cut.fill.fence != 0;
   uint32_t iteration = 0;
   for (int32_t index = blockIdx.x / kCluster; index < tiles; index += gridDim.x / kCluster) {
     const Tile tile = tile_of<kCluster>(gemm, shared, index);
     switch (tile.width) {
-#define CONCLAVE_WIDTH(n)                                                                 \
-  case n:                                                                                 \
-    consume_tile<kCluster, kEpilogue, n>(gemm, shared, stages, staging, tile, iteration); \
+#define CONCLAVE_WIDTH(n)                                                                         \
+  case n:                                                                                         \
+    consume_tile<kCluster, kEpilogue, n>(gemm, shared, stages, staging, tile, fenced, iteration); \
     break;
       CONCLAVE_WIDTH(16)
       CONCLAVE_WIDTH(32)
@@ -325,7 +381,7 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
   char* staging = stages + kStages * kStageBytes;
   if (threadIdx.x == 0) {
     for (int s = 0; s < kStages; ++s) {
-      barrier_init(&shared.full[s], kGroupThreads);
+      barrier_init(&shared.full[s], cut.fill.quiet != 0 ? kGroupThreads / 32 : kGroupThreads);
       barrier_init(&shared.empty[s], 8 * kCluster);  // the consumer warps of both blocks
     }
     fence_barrier_init();
@@ -338,10 +394,10 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
   const int32_t tiles = shared.tasks * columns;
   if (threadIdx.x < kGroupThreads) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
-    produce<kCluster>(gemm, shared, stages, tiles);
+    produce<kCluster>(gemm, cut, shared, stages, tiles);
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
-    consume<kCluster, kEpilogue>(gemm, shared, stages, staging, tiles);
+    consume<kCluster, kEpilogue>(gemm, cut, shared, stages, staging, tiles);
   }
   // The other block may still arrive at this one's barriers.
   cluster_synchronize();
@@ -357,8 +413,8 @@ int64_t block_cycles(int64_t rows) {
 
 // The cut of a single group that takes the shortest time on `clusters` clusters.
 template <int kCluster>
-Cut best_cut(int64_t rows, int64_t columns, int64_t clusters) {
-  Cut best{kMaxRows};
+int32_t best_rows(int64_t rows, int64_t columns, int64_t clusters) {
+  int32_t best = kMaxRows;
   int64_t least = INT64_MAX;
   for (int32_t most = kMaxRows; most >= kRowStep; most -= kRowStep) {
     const int64_t tasks = (rows + kCluster * most - 1) / (kCluster * most);
@@ -368,7 +424,7 @@ Cut best_cut(int64_t rows, int64_t columns, int64_t clusters) {
         (tasks * columns + clusters - 1) / clusters * block_cycles<kCluster>(size);
     if (cycles < least) {
       least = cycles;
-      best.rows = most;
+      best = most;
     }
   }
   return best;
@@ -387,12 +443,13 @@ cudaError_t prepare() {
 }
 
 template <int kCluster>
-cudaError_t run(const Gemm& gemm, Epilogue epilogue, int32_t multiprocessors, cudaStream_t stream) {
+cudaError_t run(const Gemm& gemm, Epilogue epilogue, const Machine& machine, cudaStream_t stream) {
   const int64_t columns = (panels_of(gemm.n) + kPanels - 1) / kPanels;
-  const int64_t clusters = multiprocessors / kCluster;
-  const Cut cut = gemm.counts == nullptr
-                      ? best_cut<kCluster>(int64_t{gemm.rows.bound} * gemm.top_k, columns, clusters)
-                      : Cut{kMaxRows};
+  const int64_t clusters = machine.multiprocessors / kCluster;
+  Cut cut{kMaxRows, machine.tuning.tiled};
+  if (gemm.counts == nullptr) {
+    cut.rows = best_rows<kCluster>(int64_t{gemm.rows.bound} * gemm.top_k, columns, clusters);
+  }
   const int64_t tiles = columns * task_bound(gemm, kCluster * cut.rows);
   if (tiles == 0) return cudaSuccess;
   const dim3 grid(static_cast<unsigned>(kCluster * (tiles < clusters ? tiles : clusters)));
@@ -418,12 +475,13 @@ cudaError_t prepare_gemm_tiled() {
 }
 
 // A pair of blocks pays where the rows of a group would be cut anyway.
-cudaError_t gemm_tiled(const Gemm& gemm, Epilogue epilogue, int32_t multiprocessors,
+cudaError_t gemm_tiled(const Gemm& gemm, Epilogue epilogue, const Machine& machine,
                        cudaStream_t stream) {
   const int64_t rows =
       int64_t{gemm.rows.bound} * gemm.top_k / (gemm.counts == nullptr ? 1 : gemm.groups);
-  const auto chosen = rows > (gemm.counts == nullptr ? 64 : kMaxRows) ? run<2> : run<1>;
-  return chosen(gemm, epilogue, multiprocessors, stream);
+  const int32_t wanted = machine.tuning.tiled.cluster;
+  const bool pair = wanted == 0 ? rows > (gemm.counts == nullptr ? 64 : kMaxRows) : wanted == 2;
+  return (pair ? run<2> : run<1>)(gemm, epilogue, machine, stream);
 }
 
 }  // namespace conclave::device::cuda

@@ -18,6 +18,26 @@ __device__ inline void wait_for_predecessor() {
   cudaGridDependencySynchronize();
 }
 
+// Its two halves, for kernels that read the step's plan in between: copies bring the plan before the
+// first kernel starts, so no kernel of the step writes it. load_plan() reads it past the L1 cache,
+// where the plan of the step before may still lie.
+__device__ inline void trigger_successor() { cudaTriggerProgrammaticLaunchCompletion(); }
+__device__ inline void wait_only() { cudaGridDependencySynchronize(); }
+
+template <typename T>
+__device__ inline T load_plan(const T* from) {
+  static_assert(sizeof(T) % sizeof(int) == 0);
+  T value;
+#pragma unroll
+  for (size_t i = 0; i < sizeof(T) / sizeof(int); ++i) {
+    reinterpret_cast<int*>(&value)[i] = __ldcg(reinterpret_cast<const int*>(from) + i);
+  }
+  return value;
+}
+__device__ inline int32_t planned_rows(const RowCount& rows) {
+  return rows.actual == nullptr ? rows.bound : min(load_plan(rows.actual), rows.bound);
+}
+
 // The same, but the successor starts only once this kernel's predecessor is done, so that the
 // successor may read what the predecessor wrote before it waits itself.
 __device__ inline void wait_for_predecessor_then_trigger() {

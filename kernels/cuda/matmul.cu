@@ -27,9 +27,9 @@ cudaError_t run(Context* context, const Gemm& gemm, Epilogue epilogue, cudaStrea
   const int64_t rows =
       int64_t{gemm.rows.bound} * gemm.top_k / (gemm.counts == nullptr ? 1 : gemm.groups);
   if (rows > streamed_rows(gemm)) {
-    return gemm_tiled(gemm, epilogue, context->multiprocessors, stream);
+    return gemm_tiled(gemm, epilogue, context->machine, stream);
   }
-  return gemm_streaming(gemm, epilogue, context->multiprocessors, stream);
+  return gemm_streaming(gemm, epilogue, context->machine, stream);
 }
 
 Gemm base(RowCount rows, const void* x, int64_t n, int64_t k, int32_t dtype, void* out) {

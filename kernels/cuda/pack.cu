@@ -149,7 +149,7 @@ Status convert(Context* context, Stream* stream, const void* from, int32_t from_
   const auto alignment = reinterpret_cast<uintptr_t>(from) | reinterpret_cast<uintptr_t>(to);
   if (from_dtype == to_dtype && (alignment | static_cast<uintptr_t>(bytes)) % 16 == 0) {
     return check(
-        start(copy_kernel, dim3(context->multiprocessors * 8), dim3(kThreads), 0, native(stream),
+        start(copy_kernel, dim3(context->machine.multiprocessors * 8), dim3(kThreads), 0, native(stream),
               static_cast<const uint4*>(from), static_cast<uint4*>(to), bytes / 16),
         "convert");
   }

@@ -1,11 +1,9 @@
 // Routing: softmax over the experts' logits, the best k of each row, and the lists of rows that
 // each expert computes here.
 
-#include <cfloat>
-#include <climits>
-
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/route_row.cuh"
 #include "kernels/cuda/router.cuh"
 #include "kernels/cuda/scratch.h"
 #include "kernels/device/cuda/ops.h"
@@ -21,104 +19,13 @@ constexpr int kListThreads = 512;
 constexpr int kListWarps = kListThreads / 32;
 constexpr int kFewRows = 16;  // a warp each
 
-// Orders by logit, then by lower id; NaN counts as the smallest.
-struct Candidate {
-  float logit;
-  int32_t id;
-};
-__device__ bool better(const Candidate& a, const Candidate& b) {
-  return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-}
-__device__ Candidate best_of_warp(Candidate mine) {
-#pragma unroll
-  for (int step = 16; step > 0; step >>= 1) {
-    const Candidate other{__shfl_xor_sync(~0u, mine.logit, step),
-                          __shfl_xor_sync(~0u, mine.id, step)};
-    if (better(other, mine)) mine = other;
-  }
-  return mine;
-}
-
-// One warp per row. Experts of a lane: lane, lane + 32, …; kPerLane of them in registers.
-template <int kPerLane>
-__device__ void route_row(const RouterShape& shape, const float* logits, int32_t* ids,
-                          float* weights) {
-  const int32_t lane = threadIdx.x % 32;
-  float mine[kPerLane];
-  uint32_t taken = 0;
-  float max = -INFINITY;
-#pragma unroll
-  for (int i = 0; i < kPerLane; ++i) {
-    const int32_t expert = lane + i * 32;
-    const float logit = expert < shape.experts ? logits[expert] : -INFINITY;
-    mine[i] = logit == logit ? logit : -INFINITY;
-    if (expert >= shape.experts) taken |= 1u << i;
-    max = fmaxf(max, mine[i]);
-  }
-  max = warp_max(max);
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < kPerLane; ++i) {
-    if (lane + i * 32 < shape.experts) sum += expf(mine[i] - max);
-  }
-  sum = warp_sum(sum);
-  // The chosen experts as bits: lane l keeps those of its own ids, which ascend with i, then l.
-  uint32_t chosen = 0;
-  for (int32_t j = 0; j < shape.top_k; ++j) {
-    Candidate best{-INFINITY, INT_MAX};
-#pragma unroll
-    for (int i = 0; i < kPerLane; ++i) {
-      const Candidate candidate{mine[i], lane + i * 32};
-      if ((taken >> i & 1) == 0 && (best.id == INT_MAX || better(candidate, best)))
-        best = candidate;
-    }
-    const Candidate winner = best_of_warp(best);
-    if (winner.id % 32 == lane) {
-      taken |= 1u << winner.id / 32;
-      chosen |= 1u << winner.id / 32;
-    }
-  }
-  float chosen_sum = 0;
-#pragma unroll
-  for (int i = 0; i < kPerLane; ++i) {
-    if (chosen >> i & 1) chosen_sum += expf(mine[i] - max);
-  }
-  chosen_sum = warp_sum(chosen_sum);
-  const float scale = shape.normalize_top_k != 0 ? chosen_sum : sum;
-  int32_t written = 0;
-#pragma unroll
-  for (int i = 0; i < kPerLane; ++i) {
-    const uint32_t lanes = __ballot_sync(~0u, chosen >> i & 1);
-    if (chosen >> i & 1) {
-      const int32_t at = written + __popc(lanes & ((1u << lane) - 1));
-      ids[at] = lane + i * 32;
-      weights[at] = expf(mine[i] - max) / scale;
-    }
-    written += __popc(lanes);
-  }
-}
-
-template <int kPerLane>
-__device__ void route_or_clear(const RouterShape& shape, const RowCount& rows, int32_t row,
-                               const float* logits, int32_t* ids, float* weights) {
-  const int64_t first = int64_t{row} * shape.top_k;
-  if (row < actual_rows(rows)) {
-    route_row<kPerLane>(shape, logits + int64_t{row} * shape.experts, ids + first, weights + first);
-    return;
-  }
-  for (int32_t j = threadIdx.x % 32; j < shape.top_k; j += 32) {
-    ids[first + j] = -1;
-    weights[first + j] = 0;
-  }
-}
-
 template <int kPerLane>
 __global__ void __launch_bounds__(kRouteWarps * 32)
     route_kernel(RouterShape shape, RowCount rows, const float* logits, int32_t* ids,
                  float* weights) {
   wait_for_predecessor();
   const int32_t row = blockIdx.x * kRouteWarps + threadIdx.x / 32;
-  if (row < rows.bound) route_or_clear<kPerLane>(shape, rows, row, logits, ids, weights);
+  if (row < rows.bound) route_or_clear<ByShuffles, kPerLane>(shape, rows, row, logits, ids, weights);
 }
 
 // Counting sort of the pairs by expert, by one block. Each warp counts and then places a contiguous
@@ -203,7 +110,7 @@ __global__ void __launch_bounds__(kListThreads)
   extern __shared__ int32_t counters[];
   wait_for_predecessor();
   for (int32_t row = threadIdx.x / 32; row < rows.bound; row += kListThreads / 32) {
-    route_or_clear<kPerLane>(shape, rows, row, logits, ids, weights);
+    route_or_clear<ByShuffles, kPerLane>(shape, rows, row, logits, ids, weights);
   }
   __syncthreads();
   group_pairs(shape, actual_rows(rows), ids, {nullptr, 0, 0}, lists, counters);

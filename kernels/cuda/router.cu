@@ -5,11 +5,12 @@
 #include "kernels/cuda/packed_layout.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/router.cuh"
+#include "kernels/cuda/router_segment.cuh"
 
 namespace conclave::device::cuda {
 namespace {
 
-constexpr int kSegments = 8;
+constexpr int kSegments = kRouterSegments;
 constexpr int kWarps = 8;
 
 struct Router {
@@ -19,40 +20,6 @@ struct Router {
   int32_t experts, k;
   float* logits;
 };
-
-// Two neighbouring activations, zero beyond k.
-__device__ inline uint32_t load_two(const uint16_t* x, int32_t first, int32_t k) {
-  if (k % 2 == 0) return first < k ? *reinterpret_cast<const uint32_t*>(x + first) : 0;
-  const uint32_t low = first < k ? x[first] : 0;
-  const uint32_t high = first + 1 < k ? x[first + 1] : 0;
-  return low | high << 16;
-}
-
-// One segment of a panel of 16 experts times 8 rows.
-__device__ inline void segment_sum(const Router& router, const char* panel, const uint16_t* row,
-                                   int32_t segment, float (&c)[4]) {
-  const int32_t lane = threadIdx.x % 32;
-  const int32_t k_blocks = static_cast<int32_t>(k_blocks_of(router.k));
-  const int32_t size = (k_blocks + kSegments - 1) / kSegments;
-  const int32_t end = min(k_blocks, (segment + 1) * size);
-#pragma unroll 4
-  for (int32_t block = segment * size; block < end; ++block) {
-    uint32_t a[4][4], b[4][2];
-#pragma unroll
-    for (int step = 0; step < 4; ++step) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        a[step][i] = *reinterpret_cast<const uint32_t*>(panel + block * kBlockBytes +
-                                                        fragment_offset(lane, step, i));
-      }
-      const int32_t k = block * kBlockK + step * 16 + lane % 4 * 2;
-      b[step][0] = load_two(row, k, router.k);
-      b[step][1] = load_two(row, k + 8, router.k);
-    }
-#pragma unroll
-    for (int step = 0; step < 4; ++step) mma_16x8x16(c, a[step], b[step][0], b[step][1]);
-  }
-}
 
 // Few rows: a block per panel and 8 rows, a warp per segment.
 __global__ void __launch_bounds__(kWarps * 32) few_rows_kernel(Router router) {
@@ -64,7 +31,7 @@ __global__ void __launch_bounds__(kWarps * 32) few_rows_kernel(Router router) {
   const int64_t panel_bytes = k_blocks_of(router.k) * kBlockBytes;
   const uint16_t* row_data = router.x + int64_t{min(first + lane / 4, count - 1)} * router.k;
   float c[4] = {};
-  segment_sum(router, router.gate + blockIdx.x * panel_bytes, row_data, warp, c);
+  segment_sum(router.k, router.gate + blockIdx.x * panel_bytes, row_data, warp, c);
 #pragma unroll
   for (int i = 0; i < 4; ++i) parts[warp][lane * 4 + i] = c[i];
   __syncthreads();

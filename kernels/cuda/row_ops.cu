@@ -3,12 +3,11 @@
 
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/row_norm.cuh"
 #include "kernels/device/cuda/ops.h"
 
 namespace conclave::device::cuda {
 namespace {
-
-constexpr int kRowThreads = 256;
 
 __global__ void resolve_kernel(RowCount rows, const int32_t* plan, const SamplingResult* previous,
                                int32_t vocab, int32_t* out) {
@@ -29,45 +28,6 @@ __global__ void embed_kernel(RowCount rows, const int32_t* ids, const void* tabl
   id = id < 0 ? 0 : (id >= vocab ? vocab - 1 : id);
   for (int64_t i = threadIdx.x; i < hidden; i += blockDim.x) {
     out[row * hidden + i] = load_any(table, dtype, id * hidden + i);
-  }
-}
-
-// A row of up to kRowThreads * kKept elements is read once and kept in registers; what is beyond is
-// read again. Thread i owns elements i, i + kRowThreads, …, whatever the row count.
-
-// out = norm(x) * weight, where x(i) gives the elements, once each.
-template <int kKept, typename T, typename Element>
-__device__ void norm_row(int64_t hidden, const float* weight, float eps, T* out, float* scratch,
-                         const float* again, Element element) {
-  float kept[kKept];
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < kKept; ++i) {
-    const int64_t at = threadIdx.x + i * kRowThreads;
-    kept[i] = at < hidden ? element(at) : 0.0f;
-  }
-#pragma unroll
-  for (int i = 0; i < kKept; ++i) sum = fmaf(kept[i], kept[i], sum);
-  for (int64_t i = threadIdx.x + kKept * kRowThreads; i < hidden; i += kRowThreads) {
-    const float x = element(i);
-    sum = fmaf(x, x, sum);
-  }
-  if (out == nullptr) return;
-  float factors[kKept];
-#pragma unroll
-  for (int i = 0; i < kKept; ++i) {
-    const int64_t at = threadIdx.x + i * kRowThreads;
-    factors[i] = at < hidden ? weight[at] : 0.0f;
-  }
-  const float mean = block_sum(sum, scratch) / static_cast<float>(hidden);
-  const float scale = 1.0f / sqrtf(mean + eps);
-#pragma unroll
-  for (int i = 0; i < kKept; ++i) {
-    const int64_t at = threadIdx.x + i * kRowThreads;
-    if (at < hidden) out[at] = from_float<T>(factors[i] * (kept[i] * scale));
-  }
-  for (int64_t i = threadIdx.x + kKept * kRowThreads; i < hidden; i += kRowThreads) {
-    out[i] = from_float<T>(weight[i] * (again[i] * scale));
   }
 }
 

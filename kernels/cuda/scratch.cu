@@ -6,6 +6,7 @@
 
 namespace conclave::device::cuda {
 
+cudaError_t prepare_norm_route();
 cudaError_t prepare_route();
 cudaError_t prepare_sample();
 
@@ -27,6 +28,7 @@ Status prepare_kernels() {
   if (error == cudaSuccess) error = prepare_attention_split();
   if (error == cudaSuccess) error = prepare_attention_tiled();
   if (error == cudaSuccess) error = prepare_route();
+  if (error == cudaSuccess) error = prepare_norm_route();
   if (error == cudaSuccess) error = prepare_sample();
   return check(error, "preparing kernels");
 }
@@ -49,6 +51,10 @@ Status create_scratch(Context* context) {
   if (status != kOk) return status;
   status = allocate(&scratch.sampling, limits.max_head_rows * limits.vocab * 4, "sampling");
   if (status != kOk || context->compute_type == kComputeF32) return status;
+  status = allocate(&scratch.blocks_done, sizeof(int32_t), "counters");
+  if (status != kOk) return status;
+  status = check(cudaMemset(scratch.blocks_done, 0, sizeof(int32_t)), "clearing scratch");
+  if (status != kOk) return status;
   scratch.attention_part_bytes = attention_split_scratch_bytes(limits);
   status = allocate(&scratch.attention_parts, scratch.attention_part_bytes, "attention splits");
   if (status != kOk) return status;
@@ -64,6 +70,7 @@ void destroy_scratch(Context* context) {
   cudaFree(context->scratch->router_logits);
   cudaFree(context->scratch->sampling);
   cudaFree(context->scratch->attention_parts);
+  cudaFree(context->scratch->blocks_done);
   delete context->scratch;
   context->scratch = nullptr;
 }

@@ -15,6 +15,7 @@ struct Scratch {
   float* sampling = nullptr;         // [max_head_rows, vocab]: rows as the model gave them
   float* attention_parts = nullptr;  // split results of attention
   int64_t attention_part_bytes = 0;
+  int32_t* blocks_done = nullptr;  // counter of norm_route
 };
 
 }  // namespace conclave::device::cuda

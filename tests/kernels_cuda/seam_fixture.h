@@ -17,7 +17,9 @@ namespace conclave::device {
 
 class SeamTest : public testing::Test {
  protected:
+  // Again: what was made from the device before must be gone.
   void open(ComputeType compute) {
+    stream_ = nullptr;
     device_ = Device::create(kernels::loaded_device_library(), 0, compute).value();
     stream_ = std::make_unique<OwnedStream>(device_->make_stream(false).value());
     const Limits limits{.max_rows = 2048,

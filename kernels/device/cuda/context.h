@@ -5,6 +5,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include "kernels/cuda/tuning.h"
 #include "kernels/device_ops.h"
 
 namespace conclave::device {
@@ -16,7 +17,7 @@ struct Scratch;  // owned by kernels/cuda; see ops.h
 struct Context {
   int32_t index = 0;
   int32_t compute_type = kComputeF32;
-  int32_t multiprocessors = 0;
+  cuda::Machine machine;
   int32_t shared_bytes_per_block = 0;  // with opt-in
   Limits limits{};
   cuda::Scratch* scratch = nullptr;

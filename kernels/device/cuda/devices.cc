@@ -74,7 +74,11 @@ Status open(int32_t index, int32_t compute_type, std::unique_ptr<Context>* out) 
   auto context = std::make_unique<Context>();
   context->index = index;
   context->compute_type = compute_type;
-  context->multiprocessors = properties.multiProcessorCount;
+  context->machine.multiprocessors = properties.multiProcessorCount;
+  const char* tuning = std::getenv("CONCLAVE_CUDA_TUNING");
+  if (!parse_tuning(tuning, &context->machine.tuning)) {
+    return fail(kInvalidArgument, "CONCLAVE_CUDA_TUNING: cannot read '%s'", tuning);
+  }
   context->shared_bytes_per_block = static_cast<int32_t>(properties.sharedMemPerBlockOptin);
   *out = std::move(context);
   return kOk;

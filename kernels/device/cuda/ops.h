@@ -60,6 +60,16 @@ Status sample(Context* context, Stream* stream, RowCount rows, int64_t vocab, fl
               const SamplingRow* row, const TokenCount* counts, const TokenBias* bias,
               SamplingResult* results);
 
+Status norm_route(Context* context, Stream* stream, RowCount rows, int64_t hidden, float* residual,
+                  const float* addend, const float* norm_weight, float eps, void* normed,
+                  const RouterShape* shape, const PackedMatrix* gate, int32_t* ids, float* weights,
+                  const ExpertLists* lists);
+Status combine_norm(Context* context, Stream* stream, RowCount rows, int64_t hidden, int32_t top_k,
+                    const int32_t* ids, const float* weights, const CombineSources* sources,
+                    const void* shared, const float* shared_gate, float* residual,
+                    const float* norm_weight, float eps, void* normed);
+Status matmul_peak(Context* context, Stream* stream, int32_t steps, double* flops);
+
 }  // namespace conclave::device::cuda
 
 #endif  // CONCLAVE_KERNELS_DEVICE_CUDA_OPS_H_
