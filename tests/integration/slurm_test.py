@@ -167,7 +167,7 @@ class Slurm(unittest.TestCase):
         (self.box.folder / "task_environment.n1").write_text(
             "".join(f"export CONCLAVE_{name}_LIBRARY={libraries}\n" for name in ("CUDA_DRIVER", "CUDA_RUNTIME", "NCCL")))
         self.addCleanup(lambda: [f.unlink() for f in self.box.folder.glob("task_environment.*")])
-        done = self.box.run(*self.box.submit_command("gpus", "--gpus-per-node", "2", "--time", "5"), "--wait-ready", check=False)
+        done = self.box.run(*self.box.submit_command("gpus", "--gpus-per-node", "2", "--time", "5"), "--wait-ready", check=False, timeout=180)
         self.assertEqual(done.returncode, 4, done)
         self.assertIn("pre-flight failed: node n2: has no usable GPU driver", done.stderr)
         self.assertNotIn("node n1", done.stderr)
