@@ -25,7 +25,9 @@ echo "quickstart: 1/3 packages" >&2
 scripts/install_packages.sh build
 if $monitoring; then scripts/install_packages.sh monitoring; fi
 echo "quickstart: 2/3 build" >&2
-scripts/build.sh release conclave conclave-worker
+programs=(conclave conclave-worker)
+if ! $once; then programs+=(conclavectl); fi
+scripts/build.sh release "${programs[@]}"
 echo "quickstart: 3/3 starting a coordinator and two ranks" >&2
 
 work=$(mktemp -d)
@@ -110,6 +112,7 @@ cat >&2 <<TXT
 The API is at $url/v1 (OpenAI-compatible), for example:
   curl $url/v1/chat/completions -H 'Content-Type: application/json' \\
     -d '{"model":"demo-moe","messages":[{"role":"user","content":"What does tar do?"}],"temperature":0}'
+Look at it: build/release/bin/conclavectl --endpoint $(cat "$work/admin") status, or $(cat "$work/admin")/ui in a browser.
 TXT
 if $monitoring; then
   start_prometheus

@@ -42,6 +42,7 @@ void append_flat(const std::string& name, const Json& value, std::string* out) {
 }
 
 std::string latency_text(const Json& quantiles) {
+  if (number_of(quantiles, "p99") == 0) return "-";  // nothing was measured
   return absl::StrCat("p50 ", format_seconds(number_of(quantiles, "p50")), " p99 ",
                       format_seconds(number_of(quantiles, "p99")));
 }
