@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/engine/engine.h"
+#include "coordinator/engine/plan_choice.h"
 #include "coordinator/placement/profile_window.h"
 #include "expert_placement/solve.h"
 

@@ -48,7 +48,7 @@ def settled(server):
 class PlacementLive(unittest.TestCase):
     def test_nothing_fails_and_nothing_changes_while_experts_move(self):
         slots = 1 + 32 // RANKS
-        with cluster.Cluster("--expert-slots", str(slots), "--kv-blocks", "300", ranks=RANKS) as server:
+        with cluster.Cluster("--expert-slots", str(slots), "--kv-blocks", "300", "--nodes", "2", ranks=RANKS) as server:
             keys = range(8)
             quiet = {key: server.post("/v1/completions", body_of(key)).json()["choices"][0]["text"] for key in keys}
             wrong, served = [], [0]
@@ -71,6 +71,7 @@ class PlacementLive(unittest.TestCase):
             rng = random.Random(1)
             first = settled(server)
             self.assertEqual(first["epoch"], 0)
+            self.assertEqual(first["table"]["ranks_per_node"], [2, 2])
             moves, epoch = 0, 0
             try:
                 while time.monotonic() < end - 1 or moves < 2:

@@ -3,6 +3,8 @@
 memory so small that sequences are preempted; what cannot run says so."""
 import json
 import os
+import pathlib
+import tempfile
 import threading
 import unittest
 
@@ -49,6 +51,17 @@ class Plans(unittest.TestCase):
                     self.assertIn("chose the parallel plan", server.log())
                 metrics = server.get("/metrics", url=server.admin_url).body.decode()
                 self.assertIn("conclave_rank_tokens_total", metrics)
+
+    def test_auto_counts_on_a_profile_if_it_has_one(self):
+        with tempfile.TemporaryDirectory() as folder:
+            profile = pathlib.Path(folder) / "profile.safetensors"
+            cluster.run("profile", "--trace", cluster.ROOT / "tests/golden/traces/demo_4_sequences.safetensors", "--out", profile)
+            for flags, routing in [((), "uniform"), (("--profile", profile), "profile")]:
+                with cluster.Cluster("--plan", "auto", "--kv-blocks", "60", *map(str, flags), ranks=2) as server:
+                    self.assertRegex(server.log(), rf"chose the parallel plan.*routing=\"?{routing}")
+                    tokens = server.get("/admin/v1/profile", url=server.admin_url).json()["tokens"]
+                    if flags:
+                        self.assertGreater(tokens, 100)
 
     def test_a_coherent_cluster_changes_its_placement(self):
         with cluster.Cluster("--plan", "coherent", "--kv-blocks", "100", ranks=2) as server:
