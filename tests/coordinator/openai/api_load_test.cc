@@ -1,5 +1,6 @@
 // Many clients at once.
 
+#include <chrono>
 #include <thread>
 
 #include "tests/coordinator/openai/api_fixture.h"
