@@ -29,5 +29,5 @@ install(DIRECTORY assets/demo-moe DESTINATION ${CMAKE_INSTALL_DATADIR}/conclave 
 install(FILES README.md CHANGELOG.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
 # Manual pages come from the flags of the program that was built.
-install(CODE "execute_process(COMMAND \"$<TARGET_FILE:conclavectl>\" man --folder \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_MANDIR}/man1\" COMMAND_ERROR_IS_FATAL ANY)")
+install(CODE "execute_process(COMMAND \"$<TARGET_FILE:conclavectl>\" man --folder \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_MANDIR}/man1\" OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)")
 install(DIRECTORY deploy DESTINATION ${CMAKE_INSTALL_DATADIR}/conclave)
