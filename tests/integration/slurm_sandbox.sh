@@ -133,6 +133,6 @@ down() {
 case ${1:-} in
   up) up ;;
   down) down ;;
-  run) shift; inside "$@" ;;
+  run) shift; exec nsenter --net="/run/netns/$namespace" "$@" ;;  # ending the script then ends the command
   *) echo "usage: slurm_sandbox.sh up|down|run COMMAND..." >&2; exit 2 ;;
 esac
