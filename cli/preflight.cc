@@ -50,7 +50,7 @@ absl::Status check_node(PreflightOptions o) {
   }
   NodeReport report;
   report.node = o.links.node = node_name();
-  if (o.gpus > 0) report.checks.push_back(check_gpus(o.gpus, o.libraries));
+  if (o.gpus > 0) report.checks.push_back(check_gpus({o.gpus, o.links.nodes > 1}, o.libraries));
   report.checks.push_back(check_memory(memory));
   if (!o.model.empty()) report.checks.push_back(check_model_files(o.model, o.min_read_rate));
   if (!o.links.folder.empty()) report.checks.push_back(check_links(o.links, &report.unreachable));

@@ -1,5 +1,8 @@
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <string>
+
 #include "absl/strings/str_cat.h"
 #include "cli/preflight/node_checks.h"
 
@@ -39,12 +42,23 @@ std::string nccl_version(int number) {
   return absl::StrCat(number / 10000, ".", number / 100 % 100, ".", number % 100);
 }
 
+// What the kernels of our plugin are built for, which has its CUDA runtime inside.
+constexpr int kKernelsCuda = 13000;
+
+// What the library's function says; 0 if there is no such library.
+int version_of(const std::string& name, const char* function) {
+  const Library library(name);
+  auto* get = library.function<GetInt>(function);
+  int number = 0;
+  return get != nullptr && get(&number) == 0 ? number : 0;
+}
+
 CheckResult fault(std::string message) { return {"gpus", false, std::move(message)}; }
 
 }  // namespace
 
-CheckResult check_gpus(int32_t required, const GpuLibraries& libraries) {
-  if (required <= 0) return {"gpus", true, "no GPUs asked for"};
+CheckResult check_gpus(const GpuNeeds& needs, const GpuLibraries& libraries) {
+  if (needs.gpus <= 0) return {"gpus", true, "no GPUs asked for"};
   const Library driver(libraries.driver);
   auto* init = driver.function<CuInit>("cuInit");
   auto* count_devices = driver.function<GetInt>("cuDeviceGetCount");
@@ -59,25 +73,20 @@ CheckResult check_gpus(int32_t required, const GpuLibraries& libraries) {
   int devices = 0, driver_number = 0;
   if (count_devices(&devices) != 0 || driver_version(&driver_number) != 0)
     return fault("its GPU driver does not answer; see nvidia-smi there");
-  if (devices < required)
-    return fault(absl::StrCat("shows ", devices, " of ", required, " GPUs; see nvidia-smi there"));
-  const Library nccl(libraries.nccl), runtime(libraries.runtime);
-  int nccl_number = 0, runtime_number = 0;
-  auto* get_nccl = nccl.function<GetInt>("ncclGetVersion");
-  if (get_nccl == nullptr || get_nccl(&nccl_number) != 0)
-    return fault(absl::StrCat("lacks NCCL (", libraries.nccl, " cannot be loaded)"));
-  auto* get_runtime = runtime.function<GetInt>("cudaRuntimeGetVersion");
-  if (get_runtime == nullptr || get_runtime(&runtime_number) != 0) {
-    return fault(absl::StrCat("lacks the CUDA runtime (", libraries.runtime, " cannot be loaded)"));
-  }
-  if (driver_number / 1000 < runtime_number / 1000) {
-    return fault(absl::StrCat("its GPU driver is for CUDA ", cuda_version(driver_number), ", NCCL ",
-                              nccl_version(nccl_number), " and the kernels here are for CUDA ",
-                              cuda_version(runtime_number), "; update the driver"));
+  if (devices < needs.gpus)
+    return fault(absl::StrCat("shows ", devices, " of ", needs.gpus, " GPUs; see nvidia-smi there"));
+  const int needed = std::max(kKernelsCuda, version_of(libraries.runtime, "cudaRuntimeGetVersion"));
+  const int nccl = version_of(libraries.nccl, "ncclGetVersion");
+  const std::string nccl_text = nccl == 0 ? "no NCCL" : absl::StrCat("NCCL ", nccl_version(nccl));
+  if (nccl == 0 && needs.other_nodes)
+    return fault(absl::StrCat("lacks NCCL (", libraries.nccl,
+                              " cannot be loaded), which GPUs of several nodes need"));
+  if (driver_number / 1000 < needed / 1000) {
+    return fault(absl::StrCat("its GPU driver is for CUDA ", cuda_version(driver_number), ", ", nccl_text,
+                              " and the kernels here are for CUDA ", cuda_version(needed), "; update the driver"));
   }
   return {"gpus", true,
-          absl::StrCat(devices, " GPUs, driver for CUDA ", cuda_version(driver_number), ", NCCL ",
-                       nccl_version(nccl_number))};
+          absl::StrCat(devices, " GPUs, driver for CUDA ", cuda_version(driver_number), ", ", nccl_text)};
 }
 
 }  // namespace conclave::cli

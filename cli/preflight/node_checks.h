@@ -18,14 +18,18 @@ CheckResult check_memory(uint64_t required_bytes);
 // allows it. minimum_mib_per_s 0: any rate will do.
 CheckResult check_model_files(const std::string& model, double minimum_mib_per_s);
 
+struct GpuNeeds {
+  int32_t gpus = 0;
+  bool other_nodes = false;  // GPUs of one node write each other's memory; beyond it they need NCCL
+};
 struct GpuLibraries {
   std::string driver = "libcuda.so.1";
-  std::string runtime = "libcudart.so.13";  // what the CUDA kernels are linked with
+  std::string runtime = "libcudart.so.13";  // optional: our kernels hold theirs; one that is there must fit the driver too
   std::string nccl = "libnccl.so.2";
 };
-// That many GPUs, a driver that is new enough for the CUDA libraries, NCCL present where there are
-// ranks on other GPUs.
-CheckResult check_gpus(int32_t required, const GpuLibraries& libraries);
+// That many GPUs, a driver that is new enough for our kernels and the CUDA libraries, NCCL where it
+// is needed.
+CheckResult check_gpus(const GpuNeeds& needs, const GpuLibraries& libraries);
 
 struct LinkOptions {
   std::string folder;               // nodes tell one another their addresses there

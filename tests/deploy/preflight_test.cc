@@ -94,25 +94,32 @@ class GpuCheck : public ::testing::Test {
 };
 
 TEST_F(GpuCheck, AcceptsEnoughGpusAndANewDriver) {
-  const CheckResult result = check_gpus(2, libraries_);
+  const CheckResult result = check_gpus({2}, libraries_);
   EXPECT_TRUE(result.ok) << result.message;
   EXPECT_THAT(result.message,
               AllOf(HasSubstr("2 GPUs"), HasSubstr("CUDA 13.0"), HasSubstr("NCCL 2.28.3")));
 }
 
 TEST_F(GpuCheck, SaysWhatIsMissing) {
-  EXPECT_THAT(check_gpus(3, libraries_).message, HasSubstr("shows 2 of 3 GPUs"));
+  EXPECT_THAT(check_gpus({3}, libraries_).message, HasSubstr("shows 2 of 3 GPUs"));
   ::setenv("FAKE_CUDA_DRIVER", "12040", 1);
-  EXPECT_THAT(check_gpus(2, libraries_).message, HasSubstr("driver is for CUDA 12.4, NCCL 2.28.3"));
+  EXPECT_THAT(check_gpus({2}, libraries_).message, HasSubstr("driver is for CUDA 12.4, NCCL 2.28.3"));
   ::setenv("FAKE_CUDA_INIT", "999", 1);
-  EXPECT_THAT(check_gpus(2, libraries_).message, HasSubstr("cuInit error 999"));
-  EXPECT_THAT(check_gpus(2, {"/nonexistent.so", fake_, fake_}).message,
+  EXPECT_THAT(check_gpus({2}, libraries_).message, HasSubstr("cuInit error 999"));
+  EXPECT_THAT(check_gpus({2}, {"/nonexistent.so", fake_, fake_}).message,
               HasSubstr("no usable GPU driver"));
   ::unsetenv("FAKE_CUDA_INIT");
   ::unsetenv("FAKE_CUDA_DRIVER");
-  EXPECT_THAT(check_gpus(2, {fake_, fake_, "/nonexistent.so"}).message, HasSubstr("lacks NCCL"));
-  EXPECT_THAT(check_gpus(2, {fake_, "/nonexistent.so", fake_}).message,
-              HasSubstr("lacks the CUDA runtime"));
+  EXPECT_THAT(check_gpus({2, true}, {fake_, fake_, "/nonexistent.so"}).message, HasSubstr("lacks NCCL"));
+}
+
+TEST_F(GpuCheck, AsksForNoLibraryThatIsNotNeeded) {
+  const CheckResult result = check_gpus({2}, {fake_, "/nonexistent.so", "/nonexistent.so"});
+  EXPECT_TRUE(result.ok) << result.message;
+  EXPECT_THAT(result.message, HasSubstr("no NCCL"));
+  ::setenv("FAKE_CUDA_DRIVER", "12040", 1);
+  EXPECT_THAT(check_gpus({2}, {fake_, "/nonexistent.so", "/nonexistent.so"}).message,
+              HasSubstr("kernels here are for CUDA 13.0"));
 }
 
 class Links : public ::testing::Test {
