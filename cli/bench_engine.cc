@@ -164,19 +164,6 @@ absl::Status run(BenchEngineOptions o) {
 
 }  // namespace
 
-absl::StatusOr<std::string> read_shape(const std::string& name, std::string* path) {
-  *path = name;
-  if (!std::filesystem::exists(name)) {
-    std::error_code error;
-    const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-    for (const auto& folder : {std::filesystem::path("bench/shapes"), self.parent_path().parent_path() / "share/conclave/shapes",
-                               self.parent_path().parent_path().parent_path().parent_path() / "bench/shapes"}) {
-      if (std::filesystem::exists(folder / (name + ".json"))) *path = (folder / (name + ".json")).string();
-    }
-  }
-  return read_file(*path, 1 << 20);
-}
-
 void add_bench_engine_command(CLI::App& parent, int* exit_code) {
   auto o = std::make_shared<BenchEngineOptions>();
   CLI::App* command = parent.add_subcommand("engine", "Decode and prefill speed beside the machine's own limits");

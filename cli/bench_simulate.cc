@@ -12,6 +12,7 @@
 #include "cli/bench_commands.h"
 #include "cli/exit_codes.h"
 #include "cli/offline_engine.h"
+#include "cli/shape_file.h"
 #include "expert_placement/homes/homes.h"
 #include "expert_placement/profile/synthetic_rows.h"
 #include "expert_placement/simulator/rank_figures.h"
