@@ -11,7 +11,7 @@ namespace conclave::device::cuda {
 
 // How the tiled kernel's producers fill a stage.
 struct TiledFill {
-  int32_t spread = 0;   // 1: all four producer warps start bulk copies, not the first alone
+  int32_t spread = 1;   // 1: all four producer warps start bulk copies, not the first alone
   int32_t quiet = 0;    // 1: one arrival per warp and stage, not one per thread
   int32_t copied = 0;   // panels of 16 brought by the threads' own copies: 0, 8 or 16
   int32_t fence = 0;    // 1: consumers give stages back behind a fence of the device
