@@ -12,6 +12,24 @@ namespace {
 
 constexpr size_t kDummyChunkBytes = size_t{16} << 20;
 constexpr size_t kDummyShifts = size_t{1} << 18;
+// What is packed and not yet released is in memory twice, so large tensors are packed a range of rows at a time. Ranges of
+// whole panels of every kernel set: packed one after the other they are the matrix packed at once.
+constexpr size_t kSliceBytes = size_t{8} << 20;
+constexpr int64_t kSliceRows = 64;
+
+std::vector<model::Tensor> slices_of(const model::Tensor& tensor) {
+  std::vector<model::Tensor> slices{tensor};
+  if (tensor.data == nullptr || tensor.bytes() <= kSliceBytes) return slices;
+  slices.clear();
+  const size_t row_bytes = tensor.bytes() / static_cast<size_t>(tensor.rows);
+  const int64_t rows = (static_cast<int64_t>(kSliceBytes / row_bytes) / kSliceRows + 1) * kSliceRows;
+  for (int64_t first = 0; first < tensor.rows; first += rows) {
+    model::Tensor& slice = slices.emplace_back(tensor);
+    slice.data += static_cast<size_t>(first) * row_bytes;
+    slice.rows = std::min(rows, tensor.rows - first);
+  }
+  return slices;
+}
 
 float read_element(const std::byte* data, DType dtype, size_t index) {
   if (dtype == DType::kF32) {
@@ -51,10 +69,24 @@ size_t WeightPacker::matrix_bytes(std::span<const model::Tensor* const> parts) c
 
 kernels::PackedMatrix WeightPacker::pack_matrix(std::span<const model::Tensor* const> parts,
                                                 std::byte* out) {
+  if (parts.size() == 1) return pack_slices(*parts[0], out);
   std::vector<kernels::WeightRows> rows;
   for (const model::Tensor* part : parts) append_rows(*part, /*repeat=*/true, &rows);
   const kernels::PackedMatrix packed = kernels_->pack_matrix(rows, stored_dtype(parts), out);
   for (const model::Tensor* part : parts) finish(*part);
+  return packed;
+}
+
+kernels::PackedMatrix WeightPacker::pack_slices(const model::Tensor& tensor, std::byte* out) {
+  const DType stored = kernels_->stored_dtype(tensor.dtype);
+  kernels::PackedMatrix packed{out, stored, 0, tensor.cols};
+  for (const model::Tensor& slice : slices_of(tensor)) {
+    std::vector<kernels::WeightRows> rows;
+    append_rows(slice, /*repeat=*/true, &rows);
+    kernels_->pack_matrix(rows, stored, out + kernels_->packed_bytes(packed.n, tensor.cols, stored));
+    packed.n += slice.rows;
+    finish(slice);
+  }
   return packed;
 }
 
@@ -104,15 +136,25 @@ kernels::ConstMatrixView WeightPacker::copy_table(const model::Tensor& tensor, s
   const auto count = static_cast<size_t>(tensor.rows * tensor.cols);
   if (tensor.data == nullptr) {
     fill_dummy_values(tensor.dummy_seed, dummy_bound(1), stored, count, out);
-  } else if (stored == tensor.dtype) {
-    std::memcpy(out, tensor.data, tensor.bytes());
+    finish(tensor);
+  } else {
+    std::byte* to = out;
+    for (const model::Tensor& slice : slices_of(tensor)) to = copy_slice(slice, stored, to);
+  }
+  return kernels::ConstMatrixView(out, stored, tensor.rows, tensor.cols, tensor.cols);
+}
+
+std::byte* WeightPacker::copy_slice(const model::Tensor& slice, DType stored, std::byte* out) {
+  const auto count = static_cast<size_t>(slice.rows * slice.cols);
+  if (stored == slice.dtype) {
+    std::memcpy(out, slice.data, slice.bytes());
   } else {
     for (size_t i = 0; i < count; ++i) {
-      write_element(read_element(tensor.data, tensor.dtype, i), stored, out, i);
+      write_element(read_element(slice.data, slice.dtype, i), stored, out, i);
     }
   }
-  finish(tensor);
-  return kernels::ConstMatrixView(out, stored, tensor.rows, tensor.cols, tensor.cols);
+  finish(slice);
+  return out + count * dtype_bytes(stored);
 }
 
 const std::byte* WeightPacker::dummy_window(const model::Tensor& tensor, int64_t rows) {

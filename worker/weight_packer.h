@@ -59,6 +59,9 @@ class WeightPacker {
     int64_t cols = 0;
     std::vector<std::byte> values;
   };
+  kernels::PackedMatrix pack_slices(const model::Tensor& tensor, std::byte* out);
+  // Returns the end of what it wrote.
+  std::byte* copy_slice(const model::Tensor& slice, DType stored, std::byte* out);
   const std::byte* dummy_window(const model::Tensor& tensor, int64_t rows);
   // Source rows of a tensor. Large dummy matrices repeat one chunk of rows where `repeat` allows it, so
   // that making them needs little memory.

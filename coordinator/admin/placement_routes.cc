@@ -255,7 +255,7 @@ void add_profile_routes(Router& router, PlacementManager& manager) {
                const absl::Status status = load_profile(manager, request.body);
                if (!status.ok()) return respond_status(*responder, status);
                respond_json(*responder, 200,
-                            ordered_json{{"version", 1}, {"loaded", true}}.dump());
+                            ordered_json{{"version", 1}, {"kind", "profile_loaded"}, {"loaded", true}}.dump());
              });
 }
 

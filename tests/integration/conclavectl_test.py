@@ -345,7 +345,8 @@ def test_placement(ctl, cluster, folder):
     ctl.table("profile", "save", "--on-server", folder / "profile2.json", sees=["saved: true"])
     ctl.json("profile", "save", "--on-server", folder / "profile2.json", schema="profile_saved")
     check((folder / "profile2.json").stat().st_size > 0, "profile on the server")
-    ctl.run("profile", "load", folder / "profile2.json")
+    ctl.table("profile", "load", folder / "profile2.json", sees=["loaded: true"])
+    ctl.json("profile", "load", folder / "profile2.json", schema="profile_loaded")
 
 
 # Of every verb that asks the cluster; none may change or tell anything without the key.
@@ -391,7 +392,7 @@ def test_public_port(cluster):
     paths = ["GET status", "GET health", "GET ranks", "GET requests", "GET experts", "GET model", "GET config", "GET version", "GET history", "GET logs",
              "GET admission", "GET trace", "GET placement", "GET profile", "POST cordon", "POST drain", "POST undrain", "POST log-level",
              "POST trace/start", "POST trace/stop", "POST placement/plan", "POST placement/apply", "POST placement/rollback", "POST profile/start",
-             "POST profile/stop", "POST profile/save", "DELETE requests/1"]
+             "POST profile/stop", "POST profile/save", "POST profile/load", "DELETE requests/1"]
     for line in paths:
         method, path = line.split()
         for headers in ({}, cluster.key):

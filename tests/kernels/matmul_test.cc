@@ -68,6 +68,28 @@ TEST_P(MatmulTest, StacksPartsOfDifferentTypes) {
   }
 }
 
+// What the loader relies on to pack large tensors a range at a time.
+TEST_P(MatmulTest, RangesOf64RowsPackedOneAfterTheOtherAreTheWhole) {
+  if (GetParam().name.starts_with("cuda")) GTEST_SKIP() << "devices pack elsewhere";
+  const auto set = make_set(GetParam().name, GetParam().compute);
+  std::mt19937 random(5);
+  const int64_t n = 150, k = 33;
+  for (const DType file : {DType::kF32, DType::kBF16}) {
+    const FileWeights weights(random, file, n, k);
+    const WeightRows all = weights.rows();
+    const DType stored = set->stored_dtype(file);
+    const Packed whole(*set, std::span(&all, 1), stored);
+    const size_t bytes = set->packed_bytes(n, k, stored);
+    std::vector<std::byte> ranges(bytes, std::byte{0xee});
+    for (int64_t first = 0; first < n; first += 64) {
+      const auto* data = static_cast<const std::byte*>(all.data) + first * k * static_cast<int64_t>(dtype_bytes(file));
+      const WeightRows range{data, file, std::min<int64_t>(64, n - first), k};
+      set->pack_matrix(std::span(&range, 1), stored, ranges.data() + set->packed_bytes(first, k, stored));
+    }
+    EXPECT_EQ(std::memcmp(ranges.data(), whole.matrix.data, bytes), 0);
+  }
+}
+
 TEST_P(MatmulTest, NoRowsIsNoWork) {
   const auto set = make_set(GetParam().name, GetParam().compute);
   std::mt19937 random(3);
