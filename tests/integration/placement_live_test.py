@@ -124,7 +124,7 @@ class PlacementLive(unittest.TestCase):
         self.assertEqual(settled(server)["table"]["assignment"], view["table"]["assignment"])
 
     def check_errors(self, server, view):
-        table = view["table"]
+        table = {key: value for key, value in view["table"].items() if key != "ranks_per_node"}
         for body, expected, word in [
                 ({}, 400, "either"),
                 ({"plan_id": "plan-99"}, 404, "plan-99"),
@@ -163,7 +163,8 @@ class PlacementLive(unittest.TestCase):
                     text = answer.json()["choices"][0]["text"]
                     self.assertEqual(texts.setdefault(key, text), text)
                 return admin(server, "GET", "placement")[1]["epoch"] > 0
-            cluster.wait_for("a re-placement of its own", moved, 60)
+            # The profile needs 4,096 tokens first, which a busy machine makes slowly.
+            cluster.wait_for("a re-placement of its own", moved, 400)
             moved()
 
     def test_a_rank_that_dies_on_the_way_leaves_a_consistent_table(self):
