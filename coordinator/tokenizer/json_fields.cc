@@ -129,4 +129,19 @@ absl::StatusOr<char32_t> char_field(const Json& object, const char* key, char32_
   return c;
 }
 
+absl::Status one_byte_level(const Json& json, const char* list, const std::string& where) {
+  int64_t found = 0;
+  const auto count = [&found, list](const auto& self, const Json& step) -> void {
+    if (!step.is_object()) return;
+    const auto type = step.find("type");
+    if (type != step.end() && *type == "ByteLevel") ++found;
+    const auto steps = step.find(list);
+    if (steps == step.end() || !steps->is_array()) return;
+    for (const Json& inner : *steps) self(self, inner);
+  };
+  count(count, json);
+  if (found <= 1) return absl::OkStatus();
+  return bad_file(where, absl::StrCat("has ", found, " ByteLevel steps, of which one is allowed: each doubles the text"));
+}
+
 }  // namespace conclave::coordinator

@@ -40,6 +40,10 @@ absl::StatusOr<char32_t> char_field(const Json& object, const char* key, char32_
 std::string in_quotes(std::string_view text);
 absl::Status bad_file(const std::string& where, const std::string& what);
 
+// A file may chain steps under `list`; ByteLevel turns each byte of a text into a character of up to two bytes, so that
+// a chain of them would grow texts without end. INVALID_ARGUMENT if there is more than one.
+absl::Status one_byte_level(const Json& json, const char* list, const std::string& where);
+
 }  // namespace conclave::coordinator
 
 #endif  // CONCLAVE_COORDINATOR_TOKENIZER_JSON_FIELDS_H_

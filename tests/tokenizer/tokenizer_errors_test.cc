@@ -55,6 +55,15 @@ TEST(TokenizerErrors, UnknownPartsAreNamedWithTheirPlace) {
   EXPECT_THAT(error_with(R"({"decoder": {"type": "CTC"}})"), testing::HasSubstr("\"CTC\""));
 }
 
+// Found by the fuzzer: forty of them made a text of a few bytes longer than any memory.
+TEST(TokenizerErrors, AChainOfByteLevelsIsRefused) {
+  EXPECT_THAT(error_with(R"({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"},
+                            {"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"}]}]}})"),
+              testing::AllOf(testing::HasSubstr("pre_tokenizer"), testing::HasSubstr("2 ByteLevel steps")));
+  EXPECT_THAT(error_with(R"({"normalizer": {"type": "Sequence", "normalizers": [{"type": "ByteLevel"}, {"type": "ByteLevel"}]}})"),
+              testing::HasSubstr("2 ByteLevel steps"));
+}
+
 TEST(TokenizerErrors, IdsOutOfRangeAreRefused) {
   for (const char* id : {"-1", "1.5", "\"1\"", "4194304", "99999999999999999999", "null", "[]"}) {
     error_of(std::string(R"({"model": {"type": "BPE", "vocab": {"a": )") + id +
