@@ -129,7 +129,8 @@ absl::StatusOr<char32_t> char_field(const Json& object, const char* key, char32_
   return c;
 }
 
-absl::Status one_byte_level(const Json& json, const char* list, const std::string& where) {
+absl::Status check_byte_levels(const Json& json, const char* list, const std::string& where) {
+  constexpr int64_t kMost = 4;
   int64_t found = 0;
   const auto count = [&found, list](const auto& self, const Json& step) -> void {
     if (!step.is_object()) return;
@@ -140,8 +141,8 @@ absl::Status one_byte_level(const Json& json, const char* list, const std::strin
     for (const Json& inner : *steps) self(self, inner);
   };
   count(count, json);
-  if (found <= 1) return absl::OkStatus();
-  return bad_file(where, absl::StrCat("has ", found, " ByteLevel steps, of which one is allowed: each doubles the text"));
+  if (found <= kMost) return absl::OkStatus();
+  return bad_file(where, absl::StrCat("has ", found, " ByteLevel steps; at most ", kMost, " are allowed, as each doubles the text"));
 }
 
 }  // namespace conclave::coordinator

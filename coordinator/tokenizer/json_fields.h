@@ -41,8 +41,8 @@ std::string in_quotes(std::string_view text);
 absl::Status bad_file(const std::string& where, const std::string& what);
 
 // A file may chain steps under `list`; ByteLevel turns each byte of a text into a character of up to two bytes, so that
-// a chain of them would grow texts without end. INVALID_ARGUMENT if there is more than one.
-absl::Status one_byte_level(const Json& json, const char* list, const std::string& where);
+// a chain of them would grow texts without end. INVALID_ARGUMENT if there are more than four.
+absl::Status check_byte_levels(const Json& json, const char* list, const std::string& where);
 
 }  // namespace conclave::coordinator
 

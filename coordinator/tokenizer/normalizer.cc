@@ -154,7 +154,7 @@ class NormalizerSequence final : public Normalizer {
 };
 
 absl::StatusOr<NormalizerPtr> sequence_from_json(const Json& json, const std::string& where) {
-  RETURN_IF_ERROR(one_byte_level(json, "normalizers", where));
+  RETURN_IF_ERROR(check_byte_levels(json, "normalizers", where));
   ASSIGN_OR_RETURN(const Json* items, array_field(json, "normalizers", where));
   std::vector<NormalizerPtr> steps;
   for (size_t i = 0; items != nullptr && i < items->size(); ++i) {

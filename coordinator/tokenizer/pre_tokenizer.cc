@@ -113,7 +113,7 @@ class PreTokenizerSequence final : public PreTokenizer {
 };
 
 absl::StatusOr<PreTokenizerPtr> sequence_from_json(const Json& json, const std::string& where) {
-  RETURN_IF_ERROR(one_byte_level(json, "pretokenizers", where));
+  RETURN_IF_ERROR(check_byte_levels(json, "pretokenizers", where));
   ASSIGN_OR_RETURN(const Json* items, array_field(json, "pretokenizers", where));
   std::vector<PreTokenizerPtr> steps;
   for (size_t i = 0; items != nullptr && i < items->size(); ++i) {
