@@ -42,8 +42,9 @@ class Job:
         return self.scontrol()["JobState"]
 
     def wait_end(self, seconds=60):
-        cluster.wait_for(f"the end of job {self.id}",
-                         lambda: self.state() not in ("RUNNING", "PENDING", "COMPLETING"), seconds)
+        # By name: a running job is SIGNALING for a moment when its warning comes, and Slurm has more states of that kind.
+        ends = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "PREEMPTED", "REVOKED")
+        cluster.wait_for(f"the end of job {self.id}", lambda: self.state() in ends, seconds)
         return self.scontrol()
 
     def text(self, name):
