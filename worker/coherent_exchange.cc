@@ -35,8 +35,7 @@ CoherentExchange::CoherentExchange(const Parts& parts, const Options& options, i
       groups_(experts_, static_cast<size_t>(options.max_rows) * static_cast<size_t>(size_) *
                             static_cast<size_t>(options.top_k)),
       runner_(parts.kernels, parts.experts, &cost_, &parts_.clock,
-              {experts_, ExpertExchange::max_call_rows(options.max_rows, options.top_k),
-               options.piece_seconds}) {}
+              {experts_, ExpertExchange::max_call_rows(options.max_rows, options.top_k)}) {}
 
 absl::StatusOr<std::unique_ptr<CoherentExchange>> CoherentExchange::create(const Parts& parts,
                                                                            const Options& options,
@@ -351,15 +350,17 @@ absl::Status CoherentExchange::receive_from(int from, size_t* row) {
 }
 
 absl::Status CoherentExchange::compute_experts() {
-  groups_.group_from(0);
+  groups_.group_all();
   if (groups_.pairs() == 0) return absl::OkStatus();
   expert_rows_[static_cast<size_t>(layer_->weights->moe_index)] +=
       static_cast<int64_t>(groups_.pairs());
   const kernels::MatrixView output{output_rows_, parts_.kernels->act_dtype(),
                                    static_cast<int64_t>(groups_.pairs()), options_.hidden,
                                    options_.hidden};
-  return runner_.run(layer_->weights->moe_index, groups_,
-                     input(options_.max_rows * static_cast<int64_t>(size_)), output, nullptr);
+  return runner_
+      .run(layer_->weights->moe_index, groups_,
+           input(options_.max_rows * static_cast<int64_t>(size_)), output, nullptr)
+      .status();
 }
 
 // Of the rows of the result, wherever they came from.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -34,12 +35,20 @@ ExpertExchange::ExpertExchange(const Parts& parts, const Options& options)
       row_bytes_(static_cast<size_t>(options.hidden) * dtype_bytes(parts.kernels->act_dtype())),
       max_pairs_back_(options.max_rows * options.top_k),
       cost_(options.expert, options.rates),
-      overlap_(options.overlap),
       groups_(parts.table->experts(), max_pairs(options, size_)),
       runner_(parts.kernels, parts.experts, &cost_, &parts_.clock,
-              {parts.table->experts(), max_call_rows(options.max_rows, options.top_k),
-               options.piece_seconds}),
-      between_([this] { return keep_moving(); }) {}
+              {parts.table->experts(), max_call_rows(options.max_rows, options.top_k)}),
+      between_(make_between()) {}
+
+// With kOn a poll only moves the transfer along; with kAuto it decides, so it must come soon.
+ExpertRunner::Between ExpertExchange::make_between() {
+  const bool decides = options_.overlap == OverlapMode::kAuto;
+  return {decides ? options_.poll_seconds : options_.piece_seconds,
+          [this, decides]() -> absl::StatusOr<bool> {
+            RETURN_IF_ERROR(keep_moving());
+            return decides && flight_.arrived;
+          }};
+}
 
 absl::StatusOr<std::unique_ptr<ExpertExchange>> ExpertExchange::create(const Parts& parts,
                                                                        const Options& options) {
@@ -151,7 +160,6 @@ void ExpertExchange::assign_pairs() {
       row_of_[pair] = static_cast<int32_t>(pairs_to_[to]++);
     }
   }
-  local_pairs_ = groups_.pairs();
 }
 
 void ExpertExchange::write_messages() {
@@ -180,13 +188,15 @@ absl::Status ExpertExchange::combine(Ticket ticket, const kernels::MatrixView& o
   if (!ticket.open) return absl::FailedPreconditionError("combine without a dispatch");
   if (alone()) {
     parts_.progress->enter("experts", request_.layer);
-    groups_.group_from(0);
-    RETURN_IF_ERROR(compute(0, /*keep_moving=*/false));
+    groups_.group_all();
+    RETURN_IF_ERROR(compute(nullptr).status());
     RETURN_IF_ERROR(compute_shared(/*keep_moving=*/false));
   } else {
     RETURN_IF_ERROR(compute_around_dispatch());
     RETURN_IF_ERROR(return_rows());
   }
+  expert_rows_[static_cast<size_t>(request_.weights->moe_index)] +=
+      static_cast<int64_t>(groups_.pairs());
   parts_.progress->enter("combine", request_.layer);
   add_up(out);
   land();
@@ -194,12 +204,15 @@ absl::Status ExpertExchange::combine(Ticket ticket, const kernels::MatrixView& o
 }
 
 absl::Status ExpertExchange::compute_around_dispatch() {
-  groups_.group_from(0);
-  const bool overlap = overlap_.choose(static_cast<int64_t>(local_pairs_));
-  parts_.progress->enter("local experts", request_.layer);
-  if (overlap) RETURN_IF_ERROR(compute(0, /*keep_moving=*/true));
-  if (overlap_.mode() != OverlapMode::kOff && !flight_.arrived) {
-    RETURN_IF_ERROR(compute_shared(/*keep_moving=*/true));
+  const size_t local_pairs = groups_.pairs();
+  int32_t done_experts = 0;
+  if (options_.overlap != OverlapMode::kOff) {
+    parts_.progress->enter("local experts", request_.layer);
+    groups_.group_all();
+    if (options_.overlap == OverlapMode::kAuto) RETURN_IF_ERROR(await_a_piece());
+    ASSIGN_OR_RETURN(done_experts, compute(&between_));
+    RETURN_IF_ERROR(keep_moving());
+    if (!flight_.arrived) RETURN_IF_ERROR(compute_shared(/*keep_moving=*/true));
   }
   parts_.progress->enter("dispatch wait", request_.layer);
   RETURN_IF_ERROR(finish());
@@ -207,10 +220,21 @@ absl::Status ExpertExchange::compute_around_dispatch() {
   land();
   RETURN_IF_ERROR(received);
   parts_.progress->enter("remote experts", request_.layer);
-  const size_t first_pair = overlap ? local_pairs_ : 0;
-  groups_.group_from(first_pair);
-  RETURN_IF_ERROR(compute(first_pair, /*keep_moving=*/false));
-  overlap_.observe(parts_.clock() - flight_.begin);
+  groups_.group_rest(local_pairs, done_experts);
+  return compute(nullptr).status();
+}
+
+// As long as it would take to run the first piece of local experts again: rows that arrive sooner are
+// not worth an expert that runs twice, and waiting longer than the loss it avoids is never worth it.
+absl::Status ExpertExchange::await_a_piece() {
+  if (groups_.experts().empty()) return absl::OkStatus();
+  const double again = cost_.repeat_seconds(static_cast<double>(groups_.group_rows()[0]));
+  const double until = flight_.begin + std::max(again, options_.poll_seconds);
+  RETURN_IF_ERROR(keep_moving());
+  while (!flight_.arrived && parts_.clock() < until) {
+    std::this_thread::yield();
+    RETURN_IF_ERROR(keep_moving());
+  }
   return absl::OkStatus();
 }
 
@@ -257,16 +281,17 @@ absl::Status ExpertExchange::receive_rows() {
   return absl::OkStatus();
 }
 
-absl::Status ExpertExchange::compute(size_t first_pair, bool keep_moving) {
-  if (groups_.pairs() == first_pair) return absl::OkStatus();
-  expert_rows_[static_cast<size_t>(request_.weights->moe_index)] +=
-      static_cast<int64_t>(groups_.pairs() - first_pair);
+// Runs the groups; the experts below the one it returns are done.
+absl::StatusOr<int32_t> ExpertExchange::compute(const ExpertRunner::Between* between) {
+  if (groups_.experts().empty()) return experts_;
   const kernels::MatrixView output{output_rows_, parts_.kernels->act_dtype(),
                                    static_cast<int64_t>(groups_.pairs()), options_.hidden,
                                    options_.hidden};
-  return runner_.run(request_.weights->moe_index, groups_,
-                     input(options_.max_rows * static_cast<int64_t>(size_)), output,
-                     keep_moving ? &between_ : nullptr);
+  ASSIGN_OR_RETURN(
+      const size_t done,
+      runner_.run(request_.weights->moe_index, groups_,
+                  input(options_.max_rows * static_cast<int64_t>(size_)), output, between));
+  return done == groups_.experts().size() ? experts_ : groups_.experts()[done];
 }
 
 absl::Status ExpertExchange::compute_shared(bool keep_moving) {
@@ -293,8 +318,9 @@ absl::Status ExpertExchange::return_rows() {
   send_[rank_] = {};
   parts_.progress->enter("return", request_.layer);
   RETURN_IF_ERROR(begin("combine"));
-  const bool overlap = overlap_.mode() != OverlapMode::kOff;
-  if (overlap) RETURN_IF_ERROR(compute_shared(/*keep_moving=*/true));
+  if (options_.overlap != OverlapMode::kOff) {
+    RETURN_IF_ERROR(compute_shared(/*keep_moving=*/true));
+  }
   parts_.progress->enter("combine wait", request_.layer);
   RETURN_IF_ERROR(finish());
   for (int from = 0; from < size_; ++from) {

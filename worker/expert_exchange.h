@@ -4,7 +4,7 @@
 // Expert parallelism with data-parallel attention. A token row travels to each rank that serves at least
 // one of its experts, once; one unsummed row for each (token, expert) comes back; the token's home adds
 // them in ascending logical expert id, shared expert last (law 1). While rows travel, the rows of local
-// experts and the shared expert are computed. Every rank of the group must call dispatch and combine for
+// experts and the shared expert are computed (OverlapMode says how far). Every rank of the group must call dispatch and combine for
 // every MoE layer, also without rows. All memory is taken in create() (law 5).
 
 #include <cstdint>
@@ -46,7 +46,8 @@ class ExpertExchange {
     OverlapMode overlap = OverlapMode::kAuto;
     ExpertCostModel::ExpertShape expert;
     ExpertCostModel::Rates rates;
-    double piece_seconds = 0.001;
+    double piece_seconds = 0.001;  // of local experts between two polls of the transport, kOn
+    double poll_seconds = 20e-6;   // the same, kAuto
   };
   // One MoE layer of one step. The spans and the layer must stay valid until combine().
   struct Request {
@@ -111,9 +112,11 @@ class ExpertExchange {
   void assign_pairs();
   void write_messages();
   absl::Status receive_rows();
-  absl::Status compute(size_t first_pair, bool keep_moving);
+  ExpertRunner::Between make_between();
+  absl::StatusOr<int32_t> compute(const ExpertRunner::Between* between);
   absl::Status compute_shared(bool keep_moving);
   absl::Status compute_around_dispatch();
+  absl::Status await_a_piece();
   absl::Status return_rows();
   void add_up(const kernels::MatrixView& out);
 
@@ -131,7 +134,6 @@ class ExpertExchange {
   size_t row_bytes_ = 0;
   int64_t max_pairs_back_ = 0;  // that one rank can ask of another
   ExpertCostModel cost_;
-  OverlapChooser overlap_;
   ExpertGroups groups_;
   ExpertRunner runner_;
   ExpertRunner::Between between_;
@@ -155,7 +157,6 @@ class ExpertExchange {
 
   Request request_;
   Flight flight_;
-  size_t local_pairs_ = 0;
   bool shared_done_ = false;
   Timing timing_;
   std::vector<int64_t> expert_rows_;

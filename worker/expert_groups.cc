@@ -15,9 +15,10 @@ ExpertGroups::ExpertGroups(int32_t experts, size_t max_pairs)
   group_begin_.reserve(count_.size());
 }
 
-void ExpertGroups::group_from(size_t first) {
+void ExpertGroups::group_rest(size_t begun, int32_t done_experts) {
   std::fill(count_.begin(), count_.end(), 0);
-  for (size_t pair = first; pair < pairs_; ++pair) ++count_[static_cast<size_t>(pair_expert_[pair])];
+  for_rest(begun, done_experts,
+           [this](size_t pair) { ++count_[static_cast<size_t>(pair_expert_[pair])]; });
   experts_.clear();
   group_rows_.clear();
   group_begin_.clear();
@@ -31,11 +32,11 @@ void ExpertGroups::group_from(size_t first) {
     count_[expert] = begin;
     begin += rows;
   }
-  for (size_t pair = first; pair < pairs_; ++pair) {
+  for_rest(begun, done_experts, [this](size_t pair) {
     const auto at = static_cast<size_t>(count_[static_cast<size_t>(pair_expert_[pair])]++);
     input_rows_[at] = pair_row_[pair];
     output_rows_[at] = static_cast<int32_t>(pair);
-  }
+  });
 }
 
 }  // namespace conclave::worker

@@ -24,8 +24,11 @@ class ExpertGroups {
   size_t pairs() const { return pairs_; }
   size_t max_pairs() const { return pair_expert_.size(); }
 
-  // Groups the pairs first .. pairs()-1 by expert, ascending; pairs keep their order inside a group.
-  void group_from(size_t first);
+  // Groups all pairs by expert, ascending; pairs keep their order inside a group.
+  void group_all() { group_rest(0, 0); }
+  // Only what is left to do: the first `begun` pairs are done where their expert is below
+  // `done_experts`.
+  void group_rest(size_t begun, int32_t done_experts);
   std::span<const int32_t> experts() const { return experts_; }      // with at least one pair
   std::span<const int32_t> group_rows() const { return group_rows_; }  // rows of each of them
   std::span<const int32_t> input_rows(size_t group) const { return slice(input_rows_, group); }
@@ -35,6 +38,15 @@ class ExpertGroups {
   std::span<const int32_t> slice(const std::vector<int32_t>& rows, size_t group) const {
     return {rows.data() + group_begin_[group], static_cast<size_t>(group_rows_[group])};
   }
+  // Calls take(pair) for every pair that is left.
+  template <typename Take>
+  void for_rest(size_t begun, int32_t done_experts, Take take) const {
+    for (size_t pair = 0; pair < begun; ++pair) {
+      if (pair_expert_[pair] >= done_experts) take(pair);
+    }
+    for (size_t pair = begun; pair < pairs_; ++pair) take(pair);
+  }
+
   size_t pairs_ = 0;
   std::vector<int32_t> pair_expert_, pair_row_;
   std::vector<int32_t> count_;  // [experts], then the write cursor of each

@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "kernels/kernel_set.h"
 #include "worker/expert_groups.h"
 #include "worker/expert_store.h"
@@ -21,23 +21,26 @@ class ExpertRunner {
   struct Options {
     int32_t experts = 0;
     int64_t max_call_rows = 0;     // rows of one kernel call, what KernelSet::reserve was told
-    double piece_seconds = 0.001;  // estimated length of a piece when there is something in flight
   };
-  // Called between pieces; an error ends the run.
-  using Between = std::function<absl::Status()>;
+  // What happens between pieces while something is in flight.
+  struct Between {
+    double piece_seconds = 0.001;  // estimated length of a piece
+    // Whether to leave the other experts for later; asked before each piece. An error ends the run.
+    std::function<absl::StatusOr<bool>()> stop;
+  };
 
   // All outlive the runner.
   ExpertRunner(kernels::KernelSet* kernels, ExpertStore* store, ExpertCostModel* model,
                const WorkerClock* clock, const Options& options);
 
-  // between: null to run in as few calls as possible. input act [*, H]; output act [pairs, H].
-  absl::Status run(int32_t moe_layer, const ExpertGroups& groups,
-                   const kernels::ConstMatrixView& input, const kernels::MatrixView& output,
-                   const Between* between);
+  // between: null to run everything in as few calls as possible. input act [*, H]; output act
+  // [pairs, H]. Returns how many groups, from the first on, were run: all, unless told to stop.
+  absl::StatusOr<size_t> run(int32_t moe_layer, const ExpertGroups& groups,
+                             const kernels::ConstMatrixView& input,
+                             const kernels::MatrixView& output, const Between* between);
 
  private:
-  absl::Status call(const kernels::ConstMatrixView& input, const kernels::MatrixView& output,
-                    const Between* between);
+  void call(const kernels::ConstMatrixView& input, const kernels::MatrixView& output);
 
   kernels::KernelSet* kernels_;
   ExpertStore* store_;

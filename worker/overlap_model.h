@@ -1,13 +1,16 @@
 #ifndef CONCLAVE_WORKER_OVERLAP_MODEL_H_
 #define CONCLAVE_WORKER_OVERLAP_MODEL_H_
 
-// Decides, layer by layer, whether computing local expert rows while remote rows travel pays: the
-// exchange is hidden, but an expert with both local and remote rows is run twice, with fewer rows
-// each time. What that costs depends on caches, cores and kernels, so it is measured in place: both
-// ways are tried now and then, and the cheaper one is kept. The answer never changes a bit of the
-// result, so every rank may decide by its own clock. Used by the step thread alone.
+// Computing local expert rows while remote rows travel hides the exchange, but an expert with both
+// local and remote rows then runs twice, reading its weights twice.
+//   kOff   waits first, so each expert runs once.
+//   kOn    computes all local rows first.
+//   kAuto  waits for as long as it would cost to run an expert twice, then computes local experts
+//          one after the other for as long as nothing has arrived; the rest runs together with the
+//          remote rows. So it never loses more than the longer of one expert and its wait, and a
+//          late peer is waited for at work.
+// No bit of the result depends on it (law 1), so every rank may decide by its own clock.
 
-#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -34,43 +37,15 @@ class ExpertCostModel {
 
   // Time of one expert over `rows` rows: reading its weights or multiplying, whichever is longer.
   double expert_seconds(double rows) const;
+  // What two runs over `rows` rows each take longer than one over all: reading the weights again,
+  // nothing where multiplying takes longer.
+  double repeat_seconds(double rows) const;
   void observe_experts(double predicted_seconds, double seconds);
 
  private:
   ExpertShape shape_;
   Rates rates_;
   double slowdown_ = 1;  // measured over predicted time of expert calls
-};
-
-// Keeps, for each size of a layer's work, the measured time with and without overlap.
-class OverlapChooser {
- public:
-  explicit OverlapChooser(OverlapMode mode) : mode_(mode) {}
-
-  // Whether the layer that begins now shall overlap. local_rows: expert rows it can compute at
-  // once.
-  bool choose(int64_t local_rows);
-  // Seconds of the layer of the last choose(): from the begin of its dispatch until all expert
-  // rows, local and remote, are computed.
-  void observe(double seconds);
-
-  OverlapMode mode() const { return mode_; }
-
- private:
-  struct Way {
-    double seconds = 0;  // moving average
-    int64_t samples = 0;
-  };
-  struct Size {
-    std::array<Way, 2> ways;  // without, with overlap
-    int64_t layers = 0;
-  };
-  static bool better(const Size& size);
-
-  OverlapMode mode_;
-  std::array<Size, 24> sizes_;  // by the logarithm of the rows
-  Size* size_ = nullptr;
-  bool overlap_ = false;
 };
 
 }  // namespace conclave::worker

@@ -1,6 +1,7 @@
 #include "tests/support/delayed_communicator.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -74,9 +75,14 @@ absl::StatusOr<ExchangeTicket> DelayedCommunicator::begin_exchange(
 }
 
 absl::StatusOr<bool> DelayedCommunicator::progress(ExchangeTicket ticket) {
-  ASSIGN_OR_RETURN(bool ready, inner_->progress(ticket));
-  ready = ready && clock_->now_us() >= in_flight(ticket).ready_us;
+  ASSIGN_OR_RETURN(bool arrived, inner_->progress(ticket));
+  const bool ready = clock_->now_us() >= in_flight(ticket).ready_us;
+  while (ready && !arrived) {
+    std::this_thread::yield();
+    ASSIGN_OR_RETURN(arrived, inner_->progress(ticket));
+  }
   record(CommEvent::Kind::kProgress, ticket).ready = ready;
+  if (!ready) clock_->advance_us(1);  // so that polling ends
   return ready;
 }
 

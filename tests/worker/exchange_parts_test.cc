@@ -65,64 +65,29 @@ TEST(ExpertGroupsTest, GroupsPairsByExpertInAscendingOrder) {
   EXPECT_EQ(groups.add(3, 0), 0);
   EXPECT_EQ(groups.add(1, 0), 1);
   EXPECT_EQ(groups.add(3, 2), 2);
-  groups.group_from(0);
+  groups.group_all();
   EXPECT_THAT(groups.experts(), ElementsAre(1, 3));
   EXPECT_THAT(groups.group_rows(), ElementsAre(1, 2));
   EXPECT_THAT(groups.input_rows(1), ElementsAre(0, 2));
   EXPECT_THAT(groups.output_rows(1), ElementsAre(0, 2));
-  groups.add(0, 7);
-  groups.group_from(3);
-  EXPECT_THAT(groups.experts(), ElementsAre(0));
+}
+
+TEST(ExpertGroupsTest, WhatIsLeftAreExpertsNotReachedAndPairsThatCameLater) {
+  ExpertGroups groups(5, 10);
+  groups.add(3, 0);
+  groups.add(1, 0);
+  groups.add(3, 2);
+  groups.add(1, 7);  // came later, as did the next
+  groups.add(3, 8);
+  groups.group_rest(/*begun=*/3, /*done_experts=*/2);
+  EXPECT_THAT(groups.experts(), ElementsAre(1, 3));
   EXPECT_THAT(groups.input_rows(0), ElementsAre(7));
   EXPECT_THAT(groups.output_rows(0), ElementsAre(3));
-}
-
-// Runs `layers` layers of a size whose true costs are given; how many of them overlapped.
-int run_layers(OverlapChooser* chooser, int64_t rows, double without, double with, int layers) {
-  int overlapped = 0;
-  for (int i = 0; i < layers; ++i) {
-    const bool overlap = chooser->choose(rows);
-    chooser->observe(overlap ? with : without);
-    overlapped += overlap ? 1 : 0;
-  }
-  return overlapped;
-}
-
-TEST(OverlapChooserTest, KeepsTheCheaperWayAndTriesTheOtherSeldom) {
-  OverlapChooser costs(OverlapMode::kAuto);
-  run_layers(&costs, 64, 1.00e-3, 1.09e-3, 100);
-  EXPECT_LE(run_layers(&costs, 64, 1.00e-3, 1.09e-3, 1280), 10);
-  OverlapChooser pays(OverlapMode::kAuto);
-  run_layers(&pays, 64, 1.09e-3, 1.00e-3, 100);
-  EXPECT_GE(run_layers(&pays, 64, 1.09e-3, 1.00e-3, 1280), 1270);
-}
-
-TEST(OverlapChooserTest, DecidesForEachSizeOfWork) {
-  OverlapChooser chooser(OverlapMode::kAuto);
-  for (int round = 0; round < 200; ++round) {
-    run_layers(&chooser, 8, 1e-3, 2e-3, 1);
-    run_layers(&chooser, 4096, 2e-1, 1e-1, 1);
-  }
-  EXPECT_LE(run_layers(&chooser, 8, 1e-3, 2e-3, 100), 2);
-  EXPECT_GE(run_layers(&chooser, 4096, 2e-1, 1e-1, 100), 98);
-}
-
-TEST(OverlapChooserTest, FollowsCostsThatChangeAndBearsOutliers) {
-  OverlapChooser chooser(OverlapMode::kAuto);
-  run_layers(&chooser, 64, 1e-3, 2e-3, 200);
-  run_layers(&chooser, 64, 1.0, 1.0, 1);  // the thread lost its core for a second
-  EXPECT_LE(run_layers(&chooser, 64, 1e-3, 2e-3, 100), 2);
-  run_layers(&chooser, 64, 4e-3, 2e-3, 3000);  // the transport became slow
-  EXPECT_GE(run_layers(&chooser, 64, 4e-3, 2e-3, 100), 98);
-}
-
-TEST(OverlapChooserTest, FixedModesAndEmptyLayersNeedNoMeasurement) {
-  OverlapChooser on(OverlapMode::kOn);
-  EXPECT_EQ(run_layers(&on, 8, 1e-3, 9e-3, 200), 200);
-  OverlapChooser off(OverlapMode::kOff);
-  EXPECT_EQ(run_layers(&off, 8, 9e-3, 1e-3, 200), 0);
-  OverlapChooser nothing(OverlapMode::kAuto);
-  EXPECT_EQ(run_layers(&nothing, 0, 9e-3, 1e-3, 200), 0);
+  EXPECT_THAT(groups.input_rows(1), ElementsAre(0, 2, 8));
+  groups.group_rest(/*begun=*/3, /*done_experts=*/5);
+  EXPECT_THAT(groups.input_rows(1), ElementsAre(8));
+  groups.group_rest(/*begun=*/5, /*done_experts=*/5);
+  EXPECT_TRUE(groups.experts().empty());
 }
 
 TEST(ExpertCostModelTest, LearnsFromWhatItMeasures) {
@@ -131,6 +96,9 @@ TEST(ExpertCostModelTest, LearnsFromWhatItMeasures) {
   const double before = model.expert_seconds(1);
   EXPECT_NEAR(before, 1e-3, 1e-9);
   EXPECT_NEAR(model.expert_seconds(200), 2e-3, 1e-9);
+  EXPECT_NEAR(model.repeat_seconds(1), 1e-3, 1e-9);   // the weights are read once more
+  EXPECT_NEAR(model.repeat_seconds(80), 4e-4, 1e-9);  // 2 * 1 ms instead of 160 * 10 us
+  EXPECT_NEAR(model.repeat_seconds(100), 0, 1e-9);
   for (int i = 0; i < 200; ++i) model.observe_experts(model.expert_seconds(1), 2 * before);
   EXPECT_NEAR(model.expert_seconds(1), 2 * before, 0.01 * before);
 }

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <atomic>
 #include <thread>
 
 #include "comm/local/local_communicator.h"
@@ -19,6 +18,8 @@ namespace {
 
 constexpr int kRanks = 2;
 constexpr int64_t kCallUs = 100;  // fake cost of one call of the expert kernel
+constexpr int64_t kExpertUs = 100;  // or, in other tests, of one expert in such a call
+enum class Cost { kPerCall, kPerExpert };
 constexpr int32_t kFirstMoeLayer = 0;
 
 // Two ranks whose only slow things are the transport and the expert kernel.
@@ -28,15 +29,11 @@ class DelayedGroup {
     comm::FakeClock clock;
     std::unique_ptr<comm::DelayedCommunicator> communicator;
     StepProgress progress;
-    std::atomic<int> expert_calls{0};
     std::unique_ptr<Rank> rank;
   };
 
-  // in_step: an expert call waits until the other rank reached the same one, so that what the real
-  // threads sent before has arrived and only the fake clock decides. For fixed modes only: there both
-  // ranks make the same calls.
-  DelayedGroup(const std::string& overlap, int64_t delay_us, bool in_step = false)
-      : in_step_(in_step) {
+  DelayedGroup(const std::string& overlap, int64_t delay_us, Cost cost = Cost::kPerCall)
+      : cost_(cost) {
     inner_ = comm::make_local_communicators(kRanks);
     for (int r = 0; r < kRanks; ++r) {
       Member& member = members_[r];
@@ -106,12 +103,9 @@ class DelayedGroup {
   void make_rank(Member* member, const std::string& overlap) {
     auto kernels = std::make_unique<ObservedKernels>(
         kernels::make_reference_kernels(ComputeType::kF32),
-        [this, member](std::span<const kernels::ExpertGroup>) {
-          const int calls = ++member->expert_calls;
-          for (const Member& other : members_) {
-            while (in_step_ && other.expert_calls < calls) std::this_thread::yield();
-          }
-          member->clock.advance_us(kCallUs);
+        [this, member](std::span<const kernels::ExpertGroup> groups) {
+          const auto experts = static_cast<int64_t>(groups.size());
+          member->clock.advance_us(cost_ == Cost::kPerCall ? kCallUs : experts * kExpertUs);
           comm::CommEvent mark;
           mark.operation = "experts";
           member->communicator->record(mark);
@@ -132,7 +126,7 @@ class DelayedGroup {
     member->communicator->clear_events();
   }
 
-  bool in_step_;
+  Cost cost_;
   std::vector<std::unique_ptr<comm::Communicator>> inner_;
   Member members_[kRanks];
   absl::Status statuses_[kRanks];
@@ -156,7 +150,7 @@ TEST(ExpertExchangeTest, WithoutOverlapNothingRunsWhileRowsTravelAndRowsOfAnExpe
 }
 
 TEST(ExpertExchangeTest, TheSharedExpertHidesTheReturnWhenTheDispatchWasFast) {
-  DelayedGroup group("on", /*delay_us=*/kCallUs, /*in_step=*/true);
+  DelayedGroup group("on", /*delay_us=*/kCallUs);
   group.run();
   EXPECT_THAT(group.layer_events(0, kFirstMoeLayer),
               testing::ElementsAre("begin dispatch", "experts", "finish dispatch", "experts",
@@ -171,13 +165,45 @@ TEST(ExpertExchangeTest, OverlapHidesAsMuchOfTheExchangeAsThereIsLocalWork) {
   on.run();
   const double moe_layers = 3;
   const double delay = kDelayUs * 1e-6;
+  const double polls = 20e-6;
   // Off: both directions of every layer are waited for in full. On: two expert calls cover a part.
   EXPECT_NEAR(off.timing().exchange_exposed_seconds, moe_layers * 2 * delay, 1e-9);
   EXPECT_NEAR(on.timing().exchange_exposed_seconds,
-              moe_layers * (2 * delay - 2 * kCallUs * 1e-6), 1e-9);
+              moe_layers * (2 * delay - 2 * kCallUs * 1e-6), polls);
   EXPECT_NEAR(on.timing().exchange_seconds, moe_layers * 2 * delay, 1e-9);
   EXPECT_NEAR(static_cast<double>(on.member(0).communicator->exposed_wait_us()) * 1e-6,
               on.timing().exchange_exposed_seconds, 1e-9);
+}
+
+TEST(ExpertExchangeTest, AutoWaitsForNothingThatHasArrived) {
+  DelayedGroup group("auto", /*delay_us=*/0);
+  group.run();
+  // Each expert once, remote rows with local ones; then the shared expert while results return.
+  EXPECT_THAT(group.layer_events(0, kFirstMoeLayer),
+              testing::ElementsAre("begin dispatch", "finish dispatch", "experts", "begin combine",
+                                   "experts", "finish combine"));
+}
+
+// One layer, after the cost model has learnt what an expert costs.
+std::vector<std::string> learnt_events(int64_t delay_us) {
+  DelayedGroup group("auto", delay_us, Cost::kPerExpert);
+  for (int i = 0; i < 40; ++i) group.run();
+  group.member(0).communicator->clear_events();
+  group.run();
+  return group.layer_events(0, kFirstMoeLayer);
+}
+
+TEST(ExpertExchangeTest, AutoWaitsForRowsThatComeSoonerThanAnExpertRunsTwice) {
+  EXPECT_THAT(learnt_events(kExpertUs / 2),
+              testing::ElementsAre("begin dispatch", "finish dispatch", "experts", "begin combine",
+                                   "experts", "finish combine"));
+}
+
+TEST(ExpertExchangeTest, AutoComputesExpertByExpertUntilRowsArrive) {
+  // It waits for one expert's time, computes two, and the others together with the remote rows.
+  EXPECT_THAT(learnt_events(5 * kExpertUs / 2),
+              testing::ElementsAre("begin dispatch", "experts", "experts", "finish dispatch",
+                                   "experts", "begin combine", "experts", "finish combine"));
 }
 
 TEST(ExpertExchangeTest, OverlapOnOffAndAutoGiveTheSameBits) {
@@ -186,6 +212,8 @@ TEST(ExpertExchangeTest, OverlapOnOffAndAutoGiveTheSameBits) {
   EXPECT_EQ(on, DelayedGroup("off", 1000).run());
   EXPECT_EQ(on, DelayedGroup("auto", 1000).run());
   EXPECT_EQ(on, DelayedGroup("auto", 0).run());
+  EXPECT_EQ(on, DelayedGroup("auto", kCallUs).run());
+  EXPECT_EQ(on, DelayedGroup("auto", 2 * kCallUs).run());
 }
 
 TEST(ExpertExchangeTest, ATokenTravelsOnceToARankHoweverManyOfItsExpertsLiveThere) {
