@@ -11,7 +11,8 @@
 namespace conclave::worker {
 namespace {
 
-constexpr size_t kMaxReservedMessageBytes = size_t{256} << 20;  // larger messages make comm allocate
+constexpr size_t kMaxReservedMessageBytes = size_t{256}
+                                            << 20;  // larger messages make comm allocate
 constexpr int64_t kMaxCallRows = 8192;
 
 // Whatever the table: a row brings at most its top_k experts to a rank.
@@ -90,16 +91,17 @@ absl::Status ExpertExchange::reserve() {
   row_of_.resize(source_of_.size());
   own_rows_.resize(rows);
   std::iota(own_rows_.begin(), own_rows_.end(), 0);
-  for (auto* counts : {&rows_to_, &pairs_to_, &pairs_from_, &first_pair_from_}) counts->resize(ranks);
+  for (auto* counts : {&rows_to_, &pairs_to_, &pairs_from_, &first_pair_from_})
+    counts->resize(ranks);
   last_row_to_.resize(ranks);
   writers_.resize(ranks);
   send_.resize(ranks);
   received_.resize(ranks);
   sources_.resize(ranks + 1);
   if (alone()) return absl::OkStatus();
-  const size_t largest = std::max(
-      dispatch_message_bytes(rows, rows * static_cast<size_t>(options_.top_k), row_bytes_),
-      static_cast<size_t>(max_pairs_back_) * row_bytes_);
+  const size_t largest =
+      std::max(dispatch_message_bytes(rows, rows * static_cast<size_t>(options_.top_k), row_bytes_),
+               static_cast<size_t>(max_pairs_back_) * row_bytes_);
   return parts_.communicator->reserve(std::min(largest, kMaxReservedMessageBytes), 2);
 }
 
@@ -224,8 +226,9 @@ absl::Status ExpertExchange::compute_around_dispatch() {
   return compute(nullptr).status();
 }
 
-// As long as it would take to run the first piece of local experts again: rows that arrive sooner are
-// not worth an expert that runs twice, and waiting longer than the loss it avoids is never worth it.
+// As long as it would take to run the first piece of local experts again: rows that arrive sooner
+// are not worth an expert that runs twice, and waiting longer than the loss it avoids is never
+// worth it.
 absl::Status ExpertExchange::await_a_piece() {
   if (groups_.experts().empty()) return absl::OkStatus();
   const double again = cost_.repeat_seconds(static_cast<double>(groups_.group_rows()[0]));
@@ -265,10 +268,9 @@ absl::Status ExpertExchange::receive_rows() {
       }
     }
     if (!status.ok()) {
-      return absl::InternalError(absl::StrCat("rank ", from, " (host ",
-                                              parts_.communicator->host(from), ") sent rank ", rank_,
-                                              " a bad dispatch for layer ", request_.layer, ": ",
-                                              status.message()));
+      return absl::InternalError(absl::StrCat(
+          "rank ", from, " (host ", parts_.communicator->host(from), ") sent rank ", rank_,
+          " a bad dispatch for layer ", request_.layer, ": ", status.message()));
     }
     if (reader.rows() > 0) {
       std::memcpy(input_rows_ + row * row_bytes_, reader.row_data(), reader.rows() * row_bytes_);
@@ -325,10 +327,10 @@ absl::Status ExpertExchange::return_rows() {
   RETURN_IF_ERROR(finish());
   for (int from = 0; from < size_; ++from) {
     if (from == rank_ || received_[from].size() == pairs_to_[from] * row_bytes_) continue;
-    return absl::InternalError(absl::StrCat(
-        "rank ", from, " (host ", parts_.communicator->host(from), ") returned ",
-        received_[from].size(), " bytes of expert rows for layer ", request_.layer, " instead of ",
-        pairs_to_[from] * row_bytes_));
+    return absl::InternalError(
+        absl::StrCat("rank ", from, " (host ", parts_.communicator->host(from), ") returned ",
+                     received_[from].size(), " bytes of expert rows for layer ", request_.layer,
+                     " instead of ", pairs_to_[from] * row_bytes_));
   }
   return compute_shared(/*keep_moving=*/false);
 }
@@ -360,8 +362,7 @@ absl::Status ExpertExchange::begin(std::string_view operation) {
   flight_ = Flight{};
   flight_.combines = operation == "combine";
   flight_.begin = parts_.clock();
-  ASSIGN_OR_RETURN(flight_.ticket,
-                   parts_.communicator->begin_exchange(context(operation), send_));
+  ASSIGN_OR_RETURN(flight_.ticket, parts_.communicator->begin_exchange(context(operation), send_));
   flight_.open = true;
   for (int to = 0; to < size_; ++to) {
     if (to == rank_) continue;

@@ -1,11 +1,12 @@
 #ifndef CONCLAVE_WORKER_EXPERT_EXCHANGE_H_
 #define CONCLAVE_WORKER_EXPERT_EXCHANGE_H_
 
-// Expert parallelism with data-parallel attention. A token row travels to each rank that serves at least
-// one of its experts, once; one unsummed row for each (token, expert) comes back; the token's home adds
-// them in ascending logical expert id, shared expert last (law 1). While rows travel, the rows of local
-// experts and the shared expert are computed (OverlapMode says how far). Every rank of the group must call dispatch and combine for
-// every MoE layer, also without rows. All memory is taken in create() (law 5).
+// Expert parallelism with data-parallel attention. A token row travels to each rank that serves at
+// least one of its experts, once; one unsummed row for each (token, expert) comes back; the token's
+// home adds them in ascending logical expert id, shared expert last (law 1). While rows travel, the
+// rows of local experts and the shared expert are computed (OverlapMode says how far). Every rank
+// of the group must call dispatch and combine for every MoE layer, also without rows. All memory is
+// taken in create() (law 5).
 
 #include <cstdint>
 #include <memory>
@@ -53,8 +54,8 @@ class ExpertExchange {
   struct Request {
     int32_t layer = 0;  // number in the model
     const LayerWeights* weights = nullptr;
-    int64_t rows = 0;                      // of input(), written by the caller before
-    std::span<const int32_t> ids;          // [rows * top_k], ascending for each row
+    int64_t rows = 0;                       // of input(), written by the caller before
+    std::span<const int32_t> ids;           // [rows * top_k], ascending for each row
     std::span<const float> expert_weights;  // [rows * top_k]
     int64_t step = -1;
     Deadline deadline = Deadline::after_ms(0);
@@ -70,7 +71,7 @@ class ExpertExchange {
     int64_t messages_sent = 0;
     // As the placement objective counts: (token, remote rank) pairs, and rows without lists.
     int64_t rows_dispatched = 0;
-    int64_t rows_served = 0;      // of other ranks' tokens
+    int64_t rows_served = 0;  // of other ranks' tokens
     int64_t bytes_dispatched = 0;
     int64_t bytes_returned = 0;
   };
@@ -139,19 +140,19 @@ class ExpertExchange {
   ExpertRunner::Between between_;
 
   HostRegion memory_;
-  std::byte* input_rows_ = nullptr;   // act [size * max_rows, H]: own rows, then received ones
-  std::byte* output_rows_ = nullptr;  // act [pairs, H]: local pairs, then those of each rank
-  std::byte* shared_rows_ = nullptr;  // act [max_rows, H]
-  float* shared_gate_ = nullptr;      // [max_rows]
+  std::byte* input_rows_ = nullptr;      // act [size * max_rows, H]: own rows, then received ones
+  std::byte* output_rows_ = nullptr;     // act [pairs, H]: local pairs, then those of each rank
+  std::byte* shared_rows_ = nullptr;     // act [max_rows, H]
+  float* shared_gate_ = nullptr;         // [max_rows]
   std::vector<std::byte*> send_memory_;  // [size]
 
-  std::vector<int32_t> owner_;      // [moe layers * experts]: rank that serves this rank's tokens
+  std::vector<int32_t> owner_;  // [moe layers * experts]: rank that serves this rank's tokens
   std::vector<int32_t> source_of_, row_of_;  // [max_rows * top_k]
-  std::vector<int32_t> own_rows_;   // 0, 1, 2, ... for the shared expert
+  std::vector<int32_t> own_rows_;            // 0, 1, 2, ... for the shared expert
   std::vector<size_t> rows_to_, pairs_to_;   // [size] of the dispatch under way
   std::vector<int64_t> last_row_to_;         // [size] the row that was counted or written last
-  std::vector<size_t> pairs_from_, first_pair_from_;  // [size]
-  std::vector<DispatchWriter> writers_;      // [size]
+  std::vector<size_t> pairs_from_, first_pair_from_;         // [size]
+  std::vector<DispatchWriter> writers_;                      // [size]
   std::vector<std::span<const std::byte>> send_, received_;  // [size]
   std::vector<kernels::ConstMatrixView> sources_;            // [1 + size]
 

@@ -1,8 +1,9 @@
 #ifndef CONCLAVE_WORKER_EXPERT_GROUPS_H_
 #define CONCLAVE_WORKER_EXPERT_GROUPS_H_
 
-// (row, expert) pairs of one layer on one rank, sorted into one group of rows for each expert. Pair i
-// writes output row i, so pairs appended together have their results together. Allocates when made only.
+// (row, expert) pairs of one layer on one rank, sorted into one group of rows for each expert. Pair
+// i writes output row i, so pairs appended together have their results together. Allocates when
+// made only.
 
 #include <cstdint>
 #include <span>
@@ -29,7 +30,7 @@ class ExpertGroups {
   // Only what is left to do: the first `begun` pairs are done where their expert is below
   // `done_experts`.
   void group_rest(size_t begun, int32_t done_experts);
-  std::span<const int32_t> experts() const { return experts_; }      // with at least one pair
+  std::span<const int32_t> experts() const { return experts_; }        // with at least one pair
   std::span<const int32_t> group_rows() const { return group_rows_; }  // rows of each of them
   std::span<const int32_t> input_rows(size_t group) const { return slice(input_rows_, group); }
   std::span<const int32_t> output_rows(size_t group) const { return slice(output_rows_, group); }

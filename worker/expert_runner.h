@@ -14,13 +14,14 @@
 
 namespace conclave::worker {
 
-// Runs groups of rows through their experts, in pieces short enough that a transfer in flight is moved
-// along in between. How the work is cut changes no bit (law 1). Does not allocate after it is made.
+// Runs groups of rows through their experts, in pieces short enough that a transfer in flight is
+// moved along in between. How the work is cut changes no bit (law 1). Does not allocate after it is
+// made.
 class ExpertRunner {
  public:
   struct Options {
     int32_t experts = 0;
-    int64_t max_call_rows = 0;     // rows of one kernel call, what KernelSet::reserve was told
+    int64_t max_call_rows = 0;  // rows of one kernel call, what KernelSet::reserve was told
   };
   // What happens between pieces while something is in flight.
   struct Between {

@@ -1,5 +1,5 @@
-// What happens while expert rows travel, on a transport with a fixed delay and a clock that only the test
-// and that transport move.
+// What happens while expert rows travel, on a transport with a fixed delay and a clock that only
+// the test and that transport move.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,7 +17,7 @@ namespace conclave::worker {
 namespace {
 
 constexpr int kRanks = 2;
-constexpr int64_t kCallUs = 100;  // fake cost of one call of the expert kernel
+constexpr int64_t kCallUs = 100;    // fake cost of one call of the expert kernel
 constexpr int64_t kExpertUs = 100;  // or, in other tests, of one expert in such a call
 enum class Cost { kPerCall, kPerExpert };
 constexpr int32_t kFirstMoeLayer = 0;
@@ -97,9 +97,7 @@ class DelayedGroup {
   }
 
  private:
-  absl::Status& status_of(const Member& member) {
-    return statuses_[&member - &members_[0]];
-  }
+  absl::Status& status_of(const Member& member) { return statuses_[&member - &members_[0]]; }
   void make_rank(Member* member, const std::string& overlap) {
     auto kernels = std::make_unique<ObservedKernels>(
         kernels::make_reference_kernels(ComputeType::kF32),
@@ -168,8 +166,8 @@ TEST(ExpertExchangeTest, OverlapHidesAsMuchOfTheExchangeAsThereIsLocalWork) {
   const double polls = 20e-6;
   // Off: both directions of every layer are waited for in full. On: two expert calls cover a part.
   EXPECT_NEAR(off.timing().exchange_exposed_seconds, moe_layers * 2 * delay, 1e-9);
-  EXPECT_NEAR(on.timing().exchange_exposed_seconds,
-              moe_layers * (2 * delay - 2 * kCallUs * 1e-6), polls);
+  EXPECT_NEAR(on.timing().exchange_exposed_seconds, moe_layers * (2 * delay - 2 * kCallUs * 1e-6),
+              polls);
   EXPECT_NEAR(on.timing().exchange_seconds, moe_layers * 2 * delay, 1e-9);
   EXPECT_NEAR(static_cast<double>(on.member(0).communicator->exposed_wait_us()) * 1e-6,
               on.timing().exchange_exposed_seconds, 1e-9);
@@ -225,7 +223,8 @@ TEST(ExpertExchangeTest, ATokenTravelsOnceToARankHoweverManyOfItsExpertsLiveTher
   });
   ASSERT_NE(begin, events.end());
   const int64_t row_bytes = group.member(0).rank->spec().hidden * 4;
-  const int64_t lists_bytes = 64 + 4 * 4 * 4;  // header, counts and at most four experts for four rows
+  const int64_t lists_bytes =
+      64 + 4 * 4 * 4;  // header, counts and at most four experts for four rows
   EXPECT_LE(begin->bytes, 4 * row_bytes + lists_bytes + 64);
 }
 
