@@ -14,6 +14,7 @@ using device::AttentionShape;
 using device::CombineSources;
 using device::KvLayer;
 using device::kQkNormNone;
+using device::kQkNormPerHead;
 using device::kTypeBF16;
 using device::Memory;
 using device::PackedMatrix;
@@ -66,6 +67,23 @@ void KernelBench::bench_attention(int32_t sequences, int32_t length, int32_t chu
   record("attention " + std::to_string(length) + (chunk == 1 ? " decode" : " prefill"), t, us,
        kv_bytes + 4.0 * t * static_cast<double>(width),
        4.0 * keys * t * static_cast<double>(width));
+  if (chunk != 1) return;
+  // As a decode step runs it: norms, rotary embedding and append included.
+  const int64_t projected = width + 2 * int64_t{model_.kv_heads} * model_.head_dim;
+  const Memory qkv = random(t * projected, DType::kF32, 1.7f);
+  const Memory weight = random(model_.head_dim, DType::kF32, 1.0f);
+  const Memory inverse_freq = random(model_.head_dim / 2, DType::kF32, 1.0f);
+  const device::AttentionParameters parameters{as<float>(weight), as<float>(weight),
+                                               as<float>(inverse_freq), 1.0f};
+  AttentionShape normed = shape;
+  normed.qk_norm = kQkNormPerHead;
+  const double fused_us = time([&](int) {
+    ok(ops().append_attention(context(), stream(), &normed, &parameters, &batch, as<float>(qkv),
+                              &kv, q.data(), out.data()));
+  });
+  record("append + attention " + std::to_string(length), t, fused_us,
+         kv_bytes + 4.0 * static_cast<double>(t * projected) + 2.0 * t * static_cast<double>(width),
+         4.0 * keys * t * static_cast<double>(width));
 }
 
 void KernelBench::bench_rows(int32_t t) {

@@ -21,7 +21,7 @@
 
 namespace conclave::device {
 
-inline constexpr uint32_t kAbiVersion = 1;
+inline constexpr uint32_t kAbiVersion = 2;
 
 struct Context;  // one device, one compute type, its scratch
 struct Stream;
@@ -172,6 +172,10 @@ struct DeviceOps {
   void (*comm_abort)(Context* context, Comm* comm);  // running collectives end; from any thread
 
   // --- two operations in one; the same bits as one after the other
+  // append_kv, then attention. q: room for the queries, which need not be written.
+  Status (*append_attention)(Context* context, Stream* stream, const AttentionShape* shape,
+                             const AttentionParameters* parameters, const AttentionBatch* batch,
+                             float* qkv, const KvLayer* kv, void* q, void* out);
   // add_rms_norm into `normed`, then route of that.
   Status (*norm_route)(Context* context, Stream* stream, RowCount rows, int64_t hidden,
                        float* residual, const float* addend, const float* norm_weight, float eps,

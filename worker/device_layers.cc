@@ -119,10 +119,9 @@ absl::Status DeviceLayers::attention(int32_t index, const float* addend, float* 
   }
   RETURN_IF_ERROR(
       check(ops().matmul(context(), stream_, count, normed_, &layer.qkv, layer.qkv_bias, 0, qkv_)));
-  RETURN_IF_ERROR(check(ops().append_kv(context(), stream_, &layer.attention, &layer.parameters,
-                                        &batch, qkv_, &kv, query_)));
-  RETURN_IF_ERROR(check(
-      ops().attention(context(), stream_, &layer.attention, &batch, query_, &kv, context_rows_)));
+  RETURN_IF_ERROR(
+      check(ops().append_attention(context(), stream_, &layer.attention, &layer.parameters, &batch,
+                                   qkv_, &kv, query_, context_rows_)));
   return check(ops().matmul(context(), stream_, count, context_rows_, &layer.o, layer.o_bias,
                             out == nullptr ? 1 : 0, out == nullptr ? residual_ : out));
 }

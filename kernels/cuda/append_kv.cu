@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/element.cuh"
+#include "kernels/cuda/head_vector.cuh"
 #include "kernels/cuda/kv_layout.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
@@ -22,24 +23,13 @@ __device__ float square_sum(const float* x, int32_t n, float* scratch) {
   return total;
 }
 
-struct HeadNorm {
-  const float* weight;  // of this head; null: none
-  float scale;
-};
-
 __device__ HeadNorm norm_of(const AttentionShape& shape, const float* head, int32_t index,
                             const float* weight, float full_width_scale) {
   if (weight == nullptr || shape.qk_norm == kQkNormNone) return {nullptr, 1.0f};
   if (shape.qk_norm == kQkNormFullWidth) return {weight + index * shape.head_dim, full_width_scale};
   float sum = 0;
   for (int32_t i = threadIdx.x % 32; i < shape.head_dim; i += 32) sum = fmaf(head[i], head[i], sum);
-  const float mean = warp_sum(sum) / static_cast<float>(shape.head_dim);
-  return {weight, 1.0f / sqrtf(mean + shape.norm_eps)};
-}
-
-// fminf drops NaN; a NaN must stay one.
-__device__ float clip_keeping_nan(float x, float clip) {
-  return clip > 0 && x == x ? fminf(fmaxf(x, -clip), clip) : x;
+  return {weight, head_scale(warp_sum(sum), shape.head_dim, shape.norm_eps)};
 }
 
 // swizzle: the token's place in its block where the cache is swizzled, else 0, which changes
@@ -48,21 +38,14 @@ template <typename T>
 __device__ void write_head(const AttentionShape& shape, const AttentionParameters& parameters,
                            const HeadNorm& norm, const float* head, int32_t position, bool rotates,
                            int32_t swizzle, T* out) {
-  const auto value = [&](int32_t i) {
-    const float x = head[i];
-    return clip_keeping_nan(norm.weight != nullptr ? x * norm.scale * norm.weight[i] : x,
-                            shape.clip);
-  };
+  const auto value = [&](int32_t i) { return normed_element(norm, head[i], i, shape.clip); };
   const int32_t rotary = rotates ? shape.rotary_dim : 0;
   const int32_t half = rotary / 2;
   for (int32_t i = threadIdx.x % 32; i < half; i += 32) {
-    float s, c;
-    sincosf(static_cast<float>(position) * parameters.inverse_freq[i], &s, &c);
-    s *= parameters.attention_factor;
-    c *= parameters.attention_factor;
-    const float a = value(i), b = value(i + half);
-    out[swizzled(i, swizzle)] = from_float<T>(fmaf(a, c, -(b * s)));
-    out[swizzled(i + half, swizzle)] = from_float<T>(fmaf(b, c, a * s));
+    const Turn turn = turn_of(parameters, position, i);
+    const float low = value(i), high = value(i + half);
+    out[swizzled(i, swizzle)] = from_float<T>(turned_low(turn, low, high));
+    out[swizzled(i + half, swizzle)] = from_float<T>(turned_high(turn, low, high));
   }
   for (int32_t i = rotary + threadIdx.x % 32; i < shape.head_dim; i += 32) {
     out[swizzled(i, swizzle)] = from_float<T>(value(i));
@@ -102,10 +85,8 @@ __global__ void __launch_bounds__(kThreads)
   float q_scale = 1, k_scale = 1;
   if (shape.qk_norm == kQkNormFullWidth) {
     const int32_t q_width = shape.heads * d, k_width = shape.kv_heads * d;
-    const float q_mean = square_sum(q, q_width, scratch) / static_cast<float>(q_width);
-    const float k_mean = square_sum(k, k_width, scratch) / static_cast<float>(k_width);
-    q_scale = 1.0f / sqrtf(q_mean + shape.norm_eps);
-    k_scale = 1.0f / sqrtf(k_mean + shape.norm_eps);
+    q_scale = head_scale(square_sum(q, q_width, scratch), q_width, shape.norm_eps);
+    k_scale = head_scale(square_sum(k, k_width, scratch), k_width, shape.norm_eps);
   }
   T* cache = reinterpret_cast<T*>(static_cast<char*>(kv.data) + block * kv.block_stride_bytes);
   const int32_t token = row.position % kKvTokens;

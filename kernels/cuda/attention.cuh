@@ -17,6 +17,8 @@ struct AttentionCall {
   const void* q;  // act [rows, heads * head_dim]
   KvLayer kv;
   void* out;
+  const float* qkv = nullptr;      // attention_split_appending: instead of q, as append_kv takes it
+  AttentionParameters parameters{};
 };
 
 // Any head size and type; a warp per row and head.
@@ -32,6 +34,11 @@ __host__ __device__ inline bool attention_on_tensor_cores(const AttentionShape& 
 inline constexpr int32_t kSplitRows = 16;  // (row, head) pairs of a chunk that is split over keys
 cudaError_t attention_split(const AttentionCall& call, const Scratch& scratch,
                             int32_t multiprocessors, cudaStream_t stream);
+// append_kv and attention_split in one, for chunks of one row each whose shape it fits: each block
+// makes the queries that it reads; the block with a row's last keys appends them.
+bool split_can_append(const AttentionShape& shape, int32_t compute_type, int32_t max_chunk_rows);
+cudaError_t attention_split_appending(const AttentionCall& call, const Scratch& scratch,
+                                      int32_t multiprocessors, cudaStream_t stream);
 cudaError_t attention_tiled(const AttentionCall& call, cudaStream_t stream);
 cudaError_t prepare_attention_split();
 cudaError_t prepare_attention_tiled();

@@ -126,4 +126,19 @@ Status attention(Context* context, Stream* stream, const AttentionShape* shape,
   return check(attention_any_shape(call, context->compute_type, native(stream)), "attention");
 }
 
+Status append_attention(Context* context, Stream* stream, const AttentionShape* shape,
+                        const AttentionParameters* parameters, const AttentionBatch* batch,
+                        float* qkv, const KvLayer* kv, void* q, void* out) {
+  if (batch->rows.bound == 0) return kOk;
+  if (context->machine.tuning.append != 0 &&
+      split_can_append(*shape, context->compute_type, batch->max_chunk_rows)) {
+    const AttentionCall call{*shape, *batch, nullptr, *kv, out, qkv, *parameters};
+    return check(attention_split_appending(call, *context->scratch,
+                                           context->machine.multiprocessors, native(stream)),
+                 "append and attention");
+  }
+  const Status status = append_kv(context, stream, shape, parameters, batch, qkv, kv, q);
+  return status != kOk ? status : attention(context, stream, shape, batch, q, kv, out);
+}
+
 }  // namespace conclave::device::cuda

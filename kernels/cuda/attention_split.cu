@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/attention_unit.cuh"
+#include "kernels/cuda/head_vector.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace conclave::device::cuda {
@@ -187,7 +188,132 @@ __device__ void join_units(const AttentionCall& call, const Work& work, const fl
   }
 }
 
+// Where element i of row `row` of swizzled rows lies.
 template <int kHeadDim>
+__device__ inline bf16* element_of(char* rows, int32_t row, int32_t i) {
+  return reinterpret_cast<bf16*>(rows + row * kHeadDim * 2) + swizzled(i, row);
+}
+
+template <int kHeadDim>
+__device__ void copy_queries(const AttentionCall& call, const Work& work,
+                             SplitShared<kHeadDim>& shared) {
+  constexpr int kChunks = kHeadDim / 8;
+  for (int32_t i = threadIdx.x; i < kSplitRows * kChunks; i += kWarps * 32) {
+    const int32_t row = i / kChunks, c = i % kChunks;
+    const int64_t from = pair_row(call, work, min(row, work.pairs - 1));
+    *reinterpret_cast<uint4*>(shared.q + row * kHeadDim * 2 + (c ^ (row % 8)) * 16) =
+        *reinterpret_cast<const uint4*>(static_cast<const bf16*>(call.q) + from * kHeadDim + c * 8);
+  }
+}
+
+// The head vectors of one row and kv head: its group of queries, then, by the block that has the
+// row's last unit, its key and value. A warp takes every kWarps-th. What does not depend on the
+// projection is had before the predecessor ends.
+template <int kHeadDim>
+struct HeadVectors {
+  static constexpr int kPerLane = kHeadDim / 32;
+  static constexpr int kMost = (kSplitRows + 2 + kWarps - 1) / kWarps;
+  Turn turns[kPerLane / 2];
+  float q_weight[kPerLane], k_weight[kPerLane];
+  float x[kMost][kPerLane];
+
+  __device__ void prepare(const AttentionCall& call, const Work& work) {
+    const int32_t lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < kPerLane / 2; ++i) {
+      turns[i] = turn_of(call.parameters, work.chunk.position, lane + i * 32);
+    }
+    const bool normed = call.shape.qk_norm == kQkNormPerHead;
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) {
+      const int32_t at = lane + i * 32;
+      q_weight[i] = normed && call.parameters.q_norm != nullptr ? call.parameters.q_norm[at] : 0;
+      k_weight[i] = normed && call.parameters.k_norm != nullptr ? call.parameters.k_norm[at] : 0;
+    }
+  }
+  // All loads are under way before the first is waited for.
+  __device__ void load(const AttentionCall& call, const Work& work, int32_t count) {
+    const AttentionShape& shape = call.shape;
+    const int32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int32_t heads = shape.heads, kv_head = blockIdx.y;
+    const float* row =
+        call.qkv + int64_t{work.chunk.first_row} * (heads + 2 * shape.kv_heads) * kHeadDim;
+#pragma unroll
+    for (int j = 0; j < kMost; ++j) {
+      const int32_t v = warp + j * kWarps;
+      if (v >= count) break;
+      const int32_t head = v < work.group ? kv_head * work.group + v
+                                          : heads + (v - work.group) * shape.kv_heads + kv_head;
+#pragma unroll
+      for (int i = 0; i < kPerLane; ++i) x[j][i] = row[head * kHeadDim + lane + i * 32];
+    }
+  }
+  // Norm and turn of vector j of this warp; a value is only clipped.
+  __device__ void finish(const AttentionShape& shape, const AttentionParameters& parameters, int j,
+                         bool query, bool value) {
+    const float* weight = query ? parameters.q_norm : parameters.k_norm;
+    const bool normed = !value && shape.qk_norm == kQkNormPerHead && weight != nullptr;
+    float sum = 0, scale = 1;
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) sum = fmaf(x[j][i], x[j][i], sum);
+    if (normed) scale = head_scale(warp_sum(sum), shape.head_dim, shape.norm_eps);
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) {
+      const float factor = query ? q_weight[i] : k_weight[i];
+      x[j][i] = clip_keeping_nan(normed ? x[j][i] * scale * factor : x[j][i], shape.clip);
+    }
+    if (value) return;
+#pragma unroll
+    for (int i = 0; i < kPerLane / 2; ++i) {
+      const float low = x[j][i], high = x[j][i + kPerLane / 2];
+      x[j][i] = turned_low(turns[i], low, high);
+      x[j][i + kPerLane / 2] = turned_high(turns[i], low, high);
+    }
+  }
+};
+
+// Queries into shared memory; in the block that has the row's last unit, whose cached keys have
+// landed, its key and value there and into the cache.
+template <int kHeadDim>
+__device__ void write_vectors(const AttentionCall& call, const Work& work, int32_t count,
+                              HeadVectors<kHeadDim>& vectors, SplitShared<kHeadDim>& shared) {
+  const int32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int32_t position = work.chunk.position, token = position % kKvTokens;
+  char* cached = nullptr;  // of this kv head in the row's last block
+  char* loaded = shared.kv + position % kUnitKeys / kKvTokens * kKvBlockBytes<kHeadDim>;
+  if (count > work.group) {
+    const int32_t id =
+        load_plan(call.batch.block_ids + work.chunk.block_table + position / kKvTokens);
+    cached = static_cast<char*>(call.kv.data) + id * call.kv.block_stride_bytes +
+             int64_t{blockIdx.y} * kKvBlockBytes<kHeadDim>;
+  }
+#pragma unroll
+  for (int j = 0; j < vectors.kMost; ++j) {
+    const int32_t v = warp + j * kWarps;
+    if (v >= count) break;
+    const bool query = v < work.group, value = v == work.group + 1;
+    vectors.finish(call.shape, call.parameters, j, query, value);
+    const int64_t part = value ? kKvBlockBytes<kHeadDim> / 2 : 0;
+#pragma unroll
+    for (int i = 0; i < vectors.kPerLane; ++i) {
+      const int32_t at = lane + i * 32;
+      const bf16 element = from_float<bf16>(vectors.x[j][i]);
+      if (query) {
+        *element_of<kHeadDim>(shared.q, v, at) = element;
+      } else {
+        *element_of<kHeadDim>(loaded + part, token, at) = element;
+        *element_of<kHeadDim>(cached + part, token, at) = element;
+      }
+    }
+  }
+  // Rows without a query must not hold what another kernel left there.
+  for (int32_t i = work.pairs * (kHeadDim / 8) + threadIdx.x; i < kSplitRows * (kHeadDim / 8);
+       i += kWarps * 32) {
+    reinterpret_cast<uint4*>(shared.q)[i] = make_uint4(0, 0, 0, 0);
+  }
+}
+
+template <int kHeadDim, bool kAppend>
 __global__ void __launch_bounds__(kWarps * 32) split_kernel(AttentionCall call, Slice slice) {
   extern __shared__ __align__(128) char memory[];
   auto& shared = *reinterpret_cast<SplitShared<kHeadDim>*>(memory);
@@ -199,13 +325,22 @@ __global__ void __launch_bounds__(kWarps * 32) split_kernel(AttentionCall call, 
   const Work work = find_work(call, slice.first_chunk + blockIdx.z);
   const auto own_unit = work.first_unit + static_cast<int32_t>(blockIdx.x);
   int32_t id = work.chunk.rows == 0 ? 0 : planned_block(call, work, own_unit, threadIdx.x);
-  wait_only();
-  __syncthreads();
   const int32_t blocks_at_work =
       min(static_cast<int32_t>(gridDim.x), work.end_unit - work.first_unit);
-  if (work.chunk.rows == 0 || static_cast<int32_t>(blockIdx.x) >= blocks_at_work) return;
+  const bool idle = work.chunk.rows == 0 || static_cast<int32_t>(blockIdx.x) >= blocks_at_work;
+  [[maybe_unused]] HeadVectors<kHeadDim> vectors;
+  __syncthreads();
+  if constexpr (kAppend) {
+    // What is cached was written a step ago, but for the newest token, which this kernel writes
+    // over what it loads.
+    if (!idle && threadIdx.x < 32) {
+      load_unit(call, shared, id, blocks_of_unit(work, own_unit));
+    }
+    if (!idle) vectors.prepare(call, work);
+  }
+  wait_only();
+  if (idle) return;
   const int32_t lane = threadIdx.x % 32;
-  constexpr int kChunks = kHeadDim / 8;
   Sight sight{{}, call.shape.sliding_window, call.shape.scale * 1.44269504f};
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
@@ -220,18 +355,16 @@ __global__ void __launch_bounds__(kWarps * 32) split_kernel(AttentionCall call, 
     const int32_t keys = min(kUnitKeys, work.end_key - first_key);
     const int32_t blocks = blocks_of_unit(work, unit);
     if (unit != own_unit) id = planned_block(call, work, unit, threadIdx.x);
-    if (threadIdx.x < 32) load_unit(call, shared, id, blocks);
-    if (unit == own_unit) {
-      for (int32_t i = threadIdx.x; i < kSplitRows * kChunks; i += kWarps * 32) {
-        const int32_t row = i / kChunks, c = i % kChunks;
-        const int64_t from = pair_row(call, work, min(row, work.pairs - 1));
-        *reinterpret_cast<uint4*>(shared.q + row * kHeadDim * 2 + (c ^ (row % 8)) * 16) =
-            *reinterpret_cast<const uint4*>(static_cast<const bf16*>(call.q) + from * kHeadDim +
-                                            c * 8);
-      }
-    }
+    if (threadIdx.x < 32 && !(kAppend && unit == own_unit)) load_unit(call, shared, id, blocks);
+    if (!kAppend && unit == own_unit) copy_queries(call, work, shared);
+    const bool last = unit == work.end_unit - 1;
+    const int32_t count = work.group + (last ? 2 : 0);
+    if (kAppend && (unit == own_unit || last)) vectors.load(call, work, count);
     barrier_wait(&shared.loaded, phase);
     phase ^= 1;
+    if (kAppend && (unit == own_unit || last)) {
+      write_vectors(call, work, count, vectors, shared);
+    }
     if (keys % kKvTokens != 0 && threadIdx.x < 32) {
       // Only in a chunk's last unit, so no later copy meets these writes.
       clear_values<kHeadDim>(shared.kv + (blocks - 1) * kKvBlockBytes<kHeadDim>, keys % kKvTokens);
@@ -264,15 +397,24 @@ __global__ void __launch_bounds__(kWarps * 32) split_kernel(AttentionCall call, 
   join_units<kHeadDim>(call, work, parts, stats);
 }
 
-template <int kHeadDim>
+template <int kHeadDim, bool kAppend>
 cudaError_t run_slice(const AttentionCall& call, const Slice& slice, int32_t multiprocessors,
                       cudaStream_t stream) {
   // Enough blocks to fill the device three times over; each takes every gridDim.x-th unit.
   const int32_t others = call.shape.kv_heads * slice.chunks;
   const int32_t wanted = (multiprocessors * 9 + others - 1) / others;
   const dim3 grid(slice.units < wanted ? slice.units : wanted, call.shape.kv_heads, slice.chunks);
-  return start(split_kernel<kHeadDim>, grid, dim3(kWarps * 32), sizeof(SplitShared<kHeadDim>),
-               stream, call, slice);
+  return start(split_kernel<kHeadDim, kAppend>, grid, dim3(kWarps * 32),
+               sizeof(SplitShared<kHeadDim>), stream, call, slice);
+}
+
+template <int kHeadDim>
+cudaError_t prepare_head_dim() {
+  const cudaError_t error =
+      allow_shared(split_kernel<kHeadDim, false>, sizeof(SplitShared<kHeadDim>));
+  return error != cudaSuccess
+             ? error
+             : allow_shared(split_kernel<kHeadDim, true>, sizeof(SplitShared<kHeadDim>));
 }
 
 // Parts of one unit of one chunk.
@@ -280,22 +422,9 @@ int64_t unit_bytes(int64_t kv_heads, int64_t head_dim) {
   return kv_heads * kSplitRows * (head_dim + 2) * 4;
 }
 
-}  // namespace
-
-int64_t attention_split_scratch_bytes(const Limits& limits) {
-  const int64_t chunk = (limits.max_positions + kUnitKeys - 1) / kUnitKeys *
-                        unit_bytes(limits.max_heads, limits.max_head_dim);
-  constexpr int64_t kUsual = int64_t{128} << 20;
-  return kMaxCounters * 4 + (chunk > kUsual ? chunk : kUsual);
-}
-
-cudaError_t prepare_attention_split() {
-  const cudaError_t error = allow_shared(split_kernel<64>, sizeof(SplitShared<64>));
-  return error == cudaSuccess ? allow_shared(split_kernel<128>, sizeof(SplitShared<128>)) : error;
-}
-
-cudaError_t attention_split(const AttentionCall& call, const Scratch& scratch,
-                            int32_t multiprocessors, cudaStream_t stream) {
+template <bool kAppend>
+cudaError_t run_split(const AttentionCall& call, const Scratch& scratch, int32_t multiprocessors,
+                      cudaStream_t stream) {
   const AttentionShape& shape = call.shape;
   if (shape.heads / shape.kv_heads > kSplitRows) return cudaSuccess;
   Slice slice{};
@@ -313,11 +442,41 @@ cudaError_t attention_split(const AttentionCall& call, const Scratch& scratch,
     slice.stat =
         reinterpret_cast<float2*>(slice.out + int64_t{slice.chunks} * shape.kv_heads * slice.units *
                                                   kSplitRows * shape.head_dim);
-    const auto run = shape.head_dim == 64 ? run_slice<64> : run_slice<128>;
+    const auto run = shape.head_dim == 64 ? run_slice<64, kAppend> : run_slice<128, kAppend>;
     const cudaError_t error = run(call, slice, multiprocessors, stream);
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;
+}
+
+}  // namespace
+
+int64_t attention_split_scratch_bytes(const Limits& limits) {
+  const int64_t chunk = (limits.max_positions + kUnitKeys - 1) / kUnitKeys *
+                        unit_bytes(limits.max_heads, limits.max_head_dim);
+  constexpr int64_t kUsual = int64_t{128} << 20;
+  return kMaxCounters * 4 + (chunk > kUsual ? chunk : kUsual);
+}
+
+cudaError_t prepare_attention_split() {
+  const cudaError_t error = prepare_head_dim<64>();
+  return error == cudaSuccess ? prepare_head_dim<128>() : error;
+}
+
+cudaError_t attention_split(const AttentionCall& call, const Scratch& scratch,
+                            int32_t multiprocessors, cudaStream_t stream) {
+  return run_split<false>(call, scratch, multiprocessors, stream);
+}
+
+bool split_can_append(const AttentionShape& shape, int32_t compute_type, int32_t max_chunk_rows) {
+  return attention_on_tensor_cores(shape, compute_type) && max_chunk_rows == 1 &&
+         shape.heads / shape.kv_heads <= kSplitRows && shape.rotary_dim == shape.head_dim &&
+         shape.qk_norm != kQkNormFullWidth;
+}
+
+cudaError_t attention_split_appending(const AttentionCall& call, const Scratch& scratch,
+                                      int32_t multiprocessors, cudaStream_t stream) {
+  return run_split<true>(call, scratch, multiprocessors, stream);
 }
 
 }  // namespace conclave::device::cuda

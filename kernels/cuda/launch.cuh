@@ -18,9 +18,9 @@ __device__ inline void wait_for_predecessor() {
   cudaGridDependencySynchronize();
 }
 
-// Its two halves, for kernels that read the step's plan in between: copies bring the plan before the
-// first kernel starts, so no kernel of the step writes it. load_plan() reads it past the L1 cache,
-// where the plan of the step before may still lie.
+// Its two halves, for kernels that read the step's plan in between: copies bring the plan before
+// the first kernel starts, so no kernel of the step writes it. load_plan() reads it past the L1
+// cache, where the plan of the step before may still lie.
 __device__ inline void trigger_successor() { cudaTriggerProgrammaticLaunchCompletion(); }
 __device__ inline void wait_only() { cudaGridDependencySynchronize(); }
 
@@ -58,6 +58,25 @@ cudaError_t start(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t s
   config.stream = stream;
   config.attrs = &attribute;
   config.numAttrs = 1;
+  return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
+}
+
+// The same in clusters of `size` blocks of a row of the grid.
+template <typename... Parameters, typename... Arguments>
+cudaError_t start_clusters(void (*kernel)(Parameters...), dim3 grid, unsigned size, dim3 block,
+                           size_t shared_bytes, cudaStream_t stream, Arguments... arguments) {
+  cudaLaunchAttribute attributes[2]{};
+  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[0].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1].id = cudaLaunchAttributeClusterDimension;
+  attributes[1].val.clusterDim = {size, 1, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  config.attrs = attributes;
+  config.numAttrs = 2;
   return cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...);
 }
 

@@ -1,5 +1,6 @@
 // Norm, router and routing of few rows in one kernel. Each block norms its 8 rows itself and
-// computes the logits of 16 experts for them; the block that finishes last chooses and lists. The
+// computes the logits of 16 experts for them; the block that finishes last chooses and lists, or,
+// where the blocks are so few that they form a cluster, the first one. The
 // same bits as the three kernels that many rows take: same threads for the same elements in the
 // norm (row_norm.cuh), same segments in the product (router_segment.cuh), same sums in the softmax.
 
@@ -38,11 +39,15 @@ struct NormRoute {
   int32_t* done;      // blocks that finished; zero between calls
 };
 
+// So many blocks form a cluster, whose first gets all logits in its shared memory.
+constexpr int kNearBlocks = 8;
+
 struct Shared {
   float squares[kRowsAtOnce][32];
   float parts[kRouterSegments][128];
   int32_t ids[kMaxPairs];
   int32_t counts[32];
+  float logits[kTileRows * kNearBlocks * kPanelRows];  // near: [rows, experts]
   bool last;
 };
 
@@ -51,9 +56,10 @@ __host__ __device__ inline int32_t row_pitch(int32_t hidden) {
 }
 
 // Norms of kRowsAtOnce rows from `first`, into shared memory and, by one block, to where they go.
+// factors: the norm's weight at this thread's elements.
 template <int kKept>
-__device__ void norm_rows(const NormRoute& work, int32_t first, int32_t count, bool write,
-                          char* rows, Shared& shared) {
+__device__ void norm_rows(const NormRoute& work, const float (&factors)[kKept], int32_t first,
+                          int32_t count, bool write, char* rows, Shared& shared) {
   const int32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   float kept[kRowsAtOnce][kKept];
 #pragma unroll
@@ -82,7 +88,7 @@ __device__ void norm_rows(const NormRoute& work, int32_t first, int32_t count, b
     for (int i = 0; i < kKept; ++i) {
       const int32_t at = threadIdx.x + i * kRowThreads;
       if (at >= work.hidden) continue;
-      const bf16 value = from_float<bf16>(work.weight[at] * (kept[r][i] * scale));
+      const bf16 value = from_float<bf16>(factors[i] * (kept[r][i] * scale));
       to[at] = value;
       if (write) out[at] = value;
     }
@@ -90,14 +96,16 @@ __device__ void norm_rows(const NormRoute& work, int32_t first, int32_t count, b
   __syncthreads();
 }
 
-// Logits of this block's experts for rows [first, first + count).
-__device__ void block_logits(const NormRoute& work, const char* panel, int32_t first, int32_t count,
-                             const char* rows, Shared& shared) {
+// Logits of this block's experts for rows [first, first + count), to `to` [rows, experts].
+template <int kBlocks>
+__device__ void block_logits(const NormRoute& work, const SegmentWeights<kBlocks>& weights,
+                             int32_t first, int32_t count, const char* rows, float* to,
+                             Shared& shared) {
   const int32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const auto* row = reinterpret_cast<const uint16_t*>(rows + min(lane / 4, count - 1) *
-                                                                 row_pitch(work.hidden));
+  const auto* row =
+      reinterpret_cast<const uint16_t*>(rows + min(lane / 4, count - 1) * row_pitch(work.hidden));
   float c[4] = {};
-  segment_sum(work.hidden, panel, row, warp, c);
+  weights.sum(work.hidden, row, warp, c);
 #pragma unroll
   for (int i = 0; i < 4; ++i) shared.parts[warp][lane * 4 + i] = c[i];
   __syncthreads();
@@ -109,16 +117,16 @@ __device__ void block_logits(const NormRoute& work, const char* panel, int32_t f
   const int32_t offset = owner % 4 * 2 + part % 2;
   const int32_t expert = blockIdx.x * kPanelRows + owner / 4 + part / 2 * 8;
   if (offset < count && expert < work.shape.experts) {
-    work.logits[int64_t{first + offset} * work.shape.experts + expert] = sum;
+    to[int64_t{first + offset} * work.shape.experts + expert] = sum;
   }
 }
 
-// By the last block: choice, then lists.
+// By one block, which has all logits: choice, then lists.
 template <int kPerLane>
-__device__ void choose(const NormRoute& work, int32_t count, Shared& shared) {
+__device__ void choose(const NormRoute& work, const float* logits, int32_t count, Shared& shared) {
   const int32_t top_k = work.shape.top_k;
   for (int32_t row = threadIdx.x / 32; row < work.rows.bound; row += kWarps) {
-    route_or_clear<ByReductions, kPerLane>(work.shape, work.rows, row, work.logits, shared.ids,
+    route_or_clear<ByReductions, kPerLane>(work.shape, work.rows, row, logits, shared.ids,
                                            work.weights);
   }
   __syncthreads();
@@ -130,26 +138,8 @@ __device__ void choose(const NormRoute& work, int32_t count, Shared& shared) {
   }
 }
 
-template <int kKept, int kPerLane>
-__global__ void __launch_bounds__(kRowThreads) norm_route_kernel(NormRoute work) {
-  extern __shared__ __align__(16) char rows[];  // normed, of this block
-  __shared__ Shared shared;
-  const int64_t panel_bytes = k_blocks_of(work.hidden) * kBlockBytes;
-  const char* panel = work.gate + blockIdx.x * panel_bytes;
-  for (int64_t i = threadIdx.x * 128; i < panel_bytes; i += kRowThreads * 128) {
-    prefetch_line(panel + i);
-  }
-  for (int32_t i = threadIdx.x * 32; i < work.hidden; i += kRowThreads * 32) {
-    prefetch_line(work.weight + i);
-  }
-  wait_for_predecessor();
-  const int32_t actual = actual_rows(work.rows), first = blockIdx.y * kTileRows;
-  const int32_t count = min(kTileRows, actual - first);
-  for (int32_t base = 0; base < count; base += kRowsAtOnce) {
-    norm_rows<kKept>(work, first + base, min(kRowsAtOnce, count - base), blockIdx.x == 0,
-                     rows + base * row_pitch(work.hidden), shared);
-  }
-  if (count > 0) block_logits(work, panel, first, count, rows, shared);
+// Whether this block came last, so that it sees what all others wrote.
+__device__ bool is_last(const NormRoute& work, Shared& shared) {
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -157,9 +147,42 @@ __global__ void __launch_bounds__(kRowThreads) norm_route_kernel(NormRoute work)
     if (shared.last) *work.done = 0;
   }
   __syncthreads();
-  if (!shared.last) return;
-  __threadfence();
-  choose<kPerLane>(work, actual, shared);
+  if (shared.last) __threadfence();
+  return shared.last;
+}
+
+// kNear: the blocks are one cluster and there is one tile of rows.
+template <int kKept, int kPerLane, bool kNear>
+__global__ void __launch_bounds__(kRowThreads) norm_route_kernel(NormRoute work) {
+  extern __shared__ __align__(16) char rows[];  // normed, of this block
+  __shared__ Shared shared;
+  const int64_t panel_bytes = k_blocks_of(work.hidden) * kBlockBytes;
+  const char* panel = work.gate + blockIdx.x * panel_bytes;
+  SegmentWeights<kKept * kRowThreads / (kRouterSegments * kBlockK)> weights;
+  weights.load(work.hidden, panel, threadIdx.x / 32);
+  float factors[kKept];
+#pragma unroll
+  for (int i = 0; i < kKept; ++i) {
+    const int32_t at = threadIdx.x + i * kRowThreads;
+    factors[i] = at < work.hidden ? work.weight[at] : 0.0f;
+  }
+  float* logits = work.logits;
+  if constexpr (kNear) logits = of_cluster_block(shared.logits, 0);
+  wait_for_predecessor();
+  const int32_t actual = actual_rows(work.rows), first = blockIdx.y * kTileRows;
+  const int32_t count = min(kTileRows, actual - first);
+  for (int32_t base = 0; base < count; base += kRowsAtOnce) {
+    norm_rows<kKept>(work, factors, first + base, min(kRowsAtOnce, count - base), blockIdx.x == 0,
+                     rows + base * row_pitch(work.hidden), shared);
+  }
+  if (count > 0) block_logits(work, weights, first, count, rows, logits, shared);
+  if constexpr (kNear) {
+    cluster_synchronize();
+    if (blockIdx.x != 0) return;
+  } else if (!is_last(work, shared)) {
+    return;
+  }
+  choose<kPerLane>(work, logits, actual, shared);
 }
 
 int32_t shared_bytes(int32_t hidden, int32_t rows) {
@@ -167,25 +190,32 @@ int32_t shared_bytes(int32_t hidden, int32_t rows) {
 }
 
 template <int kKept, int kPerLane>
-cudaError_t start_kernel(const NormRoute& work, cudaStream_t stream) {
+cudaError_t start_kernel(const NormRoute& work, bool near, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(panels_of(work.shape.experts)),
                   (work.rows.bound + kTileRows - 1) / kTileRows);
-  return start(norm_route_kernel<kKept, kPerLane>, grid, dim3(kRowThreads),
-               static_cast<size_t>(shared_bytes(work.hidden, work.rows.bound)), stream, work);
+  const auto bytes = static_cast<size_t>(shared_bytes(work.hidden, work.rows.bound));
+  if (near && grid.x <= kNearBlocks && grid.y == 1) {
+    return start_clusters(norm_route_kernel<kKept, kPerLane, true>, grid, grid.x, dim3(kRowThreads),
+                          bytes, stream, work);
+  }
+  return start(norm_route_kernel<kKept, kPerLane, false>, grid, dim3(kRowThreads), bytes, stream,
+               work);
 }
 
 template <int kKept>
-cudaError_t run(const NormRoute& work, cudaStream_t stream) {
+cudaError_t run(const NormRoute& work, bool near, cudaStream_t stream) {
   const int32_t per_lane = (work.shape.experts + 31) / 32;
-  if (per_lane <= 2) return start_kernel<kKept, 2>(work, stream);
-  return per_lane <= 4 ? start_kernel<kKept, 4>(work, stream)
-                       : start_kernel<kKept, 8>(work, stream);
+  if (per_lane <= 2) return start_kernel<kKept, 2>(work, near, stream);
+  return per_lane <= 4 ? start_kernel<kKept, 4>(work, near, stream)
+                       : start_kernel<kKept, 8>(work, near, stream);
 }
 
 template <int kKept, int kPerLane>
 cudaError_t prepare_kernel() {
-  return allow_shared(norm_route_kernel<kKept, kPerLane>,
-                      static_cast<size_t>(shared_bytes(kKept * kRowThreads, kTileRows)));
+  const auto bytes = static_cast<size_t>(shared_bytes(kKept * kRowThreads, kTileRows));
+  const cudaError_t error = allow_shared(norm_route_kernel<kKept, kPerLane, false>, bytes);
+  return error != cudaSuccess ? error
+                              : allow_shared(norm_route_kernel<kKept, kPerLane, true>, bytes);
 }
 
 bool fits(const Context& context, const RouterShape& shape, RowCount rows, int64_t hidden) {
@@ -231,7 +261,7 @@ Status norm_route(Context* context, Stream* stream, RowCount rows, int64_t hidde
                        lists == nullptr ? ExpertLists{} : *lists,
                        context->scratch->blocks_done};
   const auto chosen = hidden <= 8 * kRowThreads ? run<8> : run<16>;
-  return check(chosen(work, native(stream)), "norm_route");
+  return check(chosen(work, context->machine.tuning.near != 0, native(stream)), "norm_route");
 }
 
 }  // namespace conclave::device::cuda

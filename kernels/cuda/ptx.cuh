@@ -60,6 +60,13 @@ __device__ inline void cluster_synchronize() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
 }
+// Where the same variable of block `rank` lies.
+template <typename T>
+__device__ inline T* of_cluster_block(T* mine, uint32_t rank) {
+  T* theirs;
+  asm("mapa.u64 %0, %1, %2;" : "=l"(theirs) : "l"(mine), "r"(rank));
+  return theirs;
+}
 // Arrives at the same barrier of block `rank` of the cluster. Orders this block's accesses before it,
 // which is enough to give a stage back: a release at cluster scope would make the thread wait for a
 // fence of the whole device (MEMBAR.GPU, about a microsecond).

@@ -21,6 +21,49 @@ __device__ inline uint32_t load_two(const uint16_t* x, int32_t first, int32_t k)
   return low | high << 16;
 }
 
+// The segments of a warp over at most kBlocks * kRouterSegments blocks of k, its part of the panel
+// kept in registers, so that it can be read before the rows are there.
+template <int kBlocks>
+struct SegmentWeights {
+  uint32_t a[kBlocks][4][4];
+
+  __device__ static int32_t size(int32_t k_size) {
+    return (static_cast<int32_t>(k_blocks_of(k_size)) + kRouterSegments - 1) / kRouterSegments;
+  }
+  __device__ void load(int32_t k_size, const char* panel, int32_t segment) {
+    const int32_t lane = threadIdx.x % 32;
+    const auto k_blocks = static_cast<int32_t>(k_blocks_of(k_size));
+#pragma unroll
+    for (int i = 0; i < kBlocks; ++i) {
+      const int32_t block = segment * size(k_size) + i;
+      if (i >= size(k_size) || block >= k_blocks) break;
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+#pragma unroll
+        for (int part = 0; part < 4; ++part) {
+          a[i][step][part] = *reinterpret_cast<const uint32_t*>(panel + block * kBlockBytes +
+                                                                fragment_offset(lane, step, part));
+        }
+      }
+    }
+  }
+  // The same chain as segment_sum.
+  __device__ void sum(int32_t k_size, const uint16_t* row, int32_t segment, float (&c)[4]) const {
+    const int32_t lane = threadIdx.x % 32;
+    const auto k_blocks = static_cast<int32_t>(k_blocks_of(k_size));
+#pragma unroll
+    for (int i = 0; i < kBlocks; ++i) {
+      const int32_t block = segment * size(k_size) + i;
+      if (i >= size(k_size) || block >= k_blocks) break;
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        const int32_t k = block * kBlockK + step * 16 + lane % 4 * 2;
+        mma_16x8x16(c, a[i][step], load_two(row, k, k_size), load_two(row, k + 8, k_size));
+      }
+    }
+  }
+};
+
 // One segment of a panel of 16 experts times 8 rows.
 __device__ inline void segment_sum(int32_t k_size, const char* panel, const uint16_t* row,
                                    int32_t segment, float (&c)[4]) {

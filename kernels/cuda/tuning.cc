@@ -30,6 +30,7 @@ bool parse_tuning(const char* text, Tuning* out) {
       {"tiled.copied", &out->tiled.copied, 16},  {"tiled.cluster", &out->tiled.cluster, 2},
       {"tiled.fence", &out->tiled.fence, 1},     {"deep", &out->deep, 1},
       {"six", &out->six, 1},                     {"fuse", &out->fuse, 1},
+      {"append", &out->append, 1},               {"near", &out->near, 1},
   };
   std::string_view rest = text == nullptr ? "" : text;
   while (!rest.empty()) {

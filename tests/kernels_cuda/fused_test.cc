@@ -1,6 +1,7 @@
-// Two operations in one give the bits of one after the other, and every way to fill the tiled kernel's
-// stages gives the same bits.
+// Two operations in one give the bits of one after the other, and every way to fill the tiled
+// kernel's stages gives the same bits.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -75,16 +76,21 @@ class NormRouteTest : public SeamTest {
 
 TEST_F(NormRouteTest, IsTheNormThenTheRouteBitwise) {
   open(ComputeType::kBF16);
-  for (const Case& c : {Case{128, 8, 2048}, {5, 2, 40}, {60, 4, 1000}, {64, 8, 129}, {256, 8, 4096},
-                        {200, 1, 320}, {300, 6, 512}}) {
+  for (const Case& c : {Case{128, 8, 2048},
+                        {5, 2, 40},
+                        {60, 4, 1000},
+                        {64, 8, 129},
+                        {256, 8, 4096},
+                        {200, 1, 320},
+                        {300, 6, 512}}) {
     auto gate = random_bf16(static_cast<size_t>(c.experts * c.hidden), 0.1f);
     // Two experts with one row: their logits tie for every input.
     std::copy_n(gate.begin(), c.hidden, gate.begin() + (c.experts - 1) * c.hidden);
     gate_ = pack(gate, c.experts, c.hidden);
     residual_ = put(make_rows(40, c.hidden));
     norm_ = put(make_rows(1, c.hidden));
-    for (const auto& [bound, actual] : {std::pair{1, 1}, {2, 1}, {5, 5}, {8, 8}, {9, 9}, {16, 13},
-                                        {16, 0}, {40, 37}}) {
+    for (const auto& [bound, actual] :
+         {std::pair{1, 1}, {2, 1}, {5, 5}, {8, 8}, {9, 9}, {16, 13}, {16, 0}, {40, 37}}) {
       const Result want = run(c, bound, actual, false, true);
       for (int i = 0; i < 3; ++i) {
         const Result got = run(c, bound, actual, true, true);
@@ -138,10 +144,9 @@ TEST_F(CombineNormTest, IsTheSumThenTheNormBitwise) {
           ok(ops().copy(context(), stream(), residual.data(), start.data(), elements * 4));
           const Memory out = poisoned<std::byte>(elements * dtype_bytes(act));
           if (fused) {
-            ok(ops().combine_norm(context(), stream(), rows, hidden, top_k,
-                                  as<int32_t>(device_ids), as<float>(weights), &sources,
-                                  shared.data(), as<float>(gate), as<float>(residual),
-                                  as<float>(norm), 1e-6f, out.data()));
+            ok(ops().combine_norm(context(), stream(), rows, hidden, top_k, as<int32_t>(device_ids),
+                                  as<float>(weights), &sources, shared.data(), as<float>(gate),
+                                  as<float>(residual), as<float>(norm), 1e-6f, out.data()));
           } else {
             ok(ops().combine(context(), stream(), rows, hidden, top_k, as<int32_t>(device_ids),
                              as<float>(weights), &sources, shared.data(), as<float>(gate), 1,
@@ -156,6 +161,130 @@ TEST_F(CombineNormTest, IsTheSumThenTheNormBitwise) {
         const std::vector<float> want = run(false, &want_normed), got = run(true, &got_normed);
         EXPECT_TRUE(same_bits(got, want)) << hidden << ", " << bound << " rows";
         EXPECT_TRUE(same_bits(got_normed, want_normed)) << hidden << ", " << bound << " rows";
+      }
+    }
+  }
+}
+
+class AppendAttentionTest : public SeamTest {
+ protected:
+  struct Case {
+    int32_t heads, kv_heads, head_dim, qk_norm;
+    int32_t window = 0;
+    float clip = 0;
+    int32_t rotary = -1;  // -1: all of the head
+  };
+  struct Result {
+    std::vector<bf16> out, cache;
+  };
+
+  // One row for each position, each of a sequence of its own with keys before it; `padding` more
+  // that the device's counts leave out.
+  Result run(const Case& c, const std::vector<int32_t>& positions, int32_t padding, bool fused) {
+    random_.seed(5);
+    const AttentionShape shape{c.heads,
+                               c.kv_heads,
+                               c.head_dim,
+                               c.rotary < 0 ? c.head_dim : c.rotary,
+                               c.window,
+                               c.qk_norm,
+                               1.0f / std::sqrt(static_cast<float>(c.head_dim)),
+                               1e-6f,
+                               c.clip};
+    std::vector<AttentionRow> rows;
+    std::vector<AttentionChunk> chunks;
+    std::vector<int32_t> ids;
+    int32_t most = 0;
+    for (const int32_t position : positions) {
+      const auto table = static_cast<int32_t>(ids.size());
+      chunks.push_back({static_cast<int32_t>(rows.size()), 1, position, table});
+      rows.push_back({position, table});
+      for (int32_t block = 0; block <= position / 16; ++block) {
+        ids.push_back(static_cast<int32_t>(ids.size()));
+      }
+      most = std::max(most, position + 1);
+    }
+    std::shuffle(ids.begin(), ids.end(), random_);
+    const size_t block_bytes = ops().kv_block_bytes(context(), &shape);
+    const size_t cached = block_bytes / 2 * ids.size();
+    const Memory cache = put(random_bf16(cached, 1.0f));
+    const auto actual = static_cast<int32_t>(rows.size());
+    const int32_t bound = actual + padding;
+    rows.resize(static_cast<size_t>(bound));
+    chunks.resize(static_cast<size_t>(bound));
+    const Memory count = put(std::vector<int32_t>{actual});
+    const Memory device_rows = put(rows), device_chunks = put(chunks), device_ids = put(ids);
+    const RowCount counted{bound, as<int32_t>(count)};
+    const AttentionBatch batch{counted,
+                               counted,
+                               as<AttentionRow>(device_rows),
+                               as<AttentionChunk>(device_chunks),
+                               as<int32_t>(device_ids),
+                               1,
+                               most};
+    const auto floats = [&](int64_t n, uint64_t seed, float scale) {
+      Memory memory = device_->alloc(static_cast<size_t>(n) * 4, "a test").value();
+      ok(ops().fill_random(context(), stream(), memory.data(), kTypeF32, n, seed, scale));
+      return memory;
+    };
+    const int64_t query = int64_t{c.heads} * c.head_dim, key = int64_t{c.kv_heads} * c.head_dim;
+    const Memory qkv = floats(bound * (query + 2 * key), 3, 2.0f);
+    const Memory q_norm = floats(query, 4, 1.5f), k_norm = floats(key, 5, 1.5f);
+    std::vector<float> frequencies;
+    for (int32_t i = 0; i < c.head_dim / 2; ++i) {
+      frequencies.push_back(
+          std::pow(10000.0f, -2.0f * static_cast<float>(i) / static_cast<float>(c.head_dim)));
+    }
+    const Memory inverse_freq = put(frequencies);
+    const AttentionParameters parameters{as<float>(q_norm), as<float>(k_norm),
+                                         as<float>(inverse_freq), 1.25f};
+    const KvLayer kv{cache.data(), static_cast<int64_t>(block_bytes)};
+    const Memory q = poisoned<bf16>(static_cast<size_t>(bound * query));
+    const Memory out = poisoned<bf16>(static_cast<size_t>(bound * query));
+    if (fused) {
+      ok(ops().append_attention(context(), stream(), &shape, &parameters, &batch, as<float>(qkv),
+                                &kv, q.data(), out.data()));
+    } else {
+      ok(ops().append_kv(context(), stream(), &shape, &parameters, &batch, as<float>(qkv), &kv,
+                         q.data()));
+      ok(ops().attention(context(), stream(), &shape, &batch, q.data(), &kv, out.data()));
+    }
+    return {get<bf16>(out, static_cast<size_t>(bound * query)), get<bf16>(cache, cached)};
+  }
+};
+
+TEST_F(AppendAttentionTest, IsTheAppendThenTheAttentionBitwise) {
+  open(ComputeType::kBF16);
+  std::vector<int32_t> many;
+  for (int32_t i = 0; i < 70; ++i) many.push_back(i * 37 % 1500);
+  for (const Case& c : {Case{32, 4, 128, kQkNormPerHead},
+                        {16, 16, 128, kQkNormNone},
+                        {32, 8, 64, kQkNormPerHead},
+                        {32, 2, 64, kQkNormNone, 0, 1.0f},
+                        {32, 8, 128, kQkNormNone, 200},
+                        {16, 4, 128, kQkNormFullWidth},
+                        {16, 4, 128, kQkNormNone, 0, 0.0f, 64}}) {
+    for (const auto& positions : {std::vector<int32_t>{0},
+                                  {1},
+                                  {15},
+                                  {16},
+                                  {127},
+                                  {128},
+                                  {1023},
+                                  {4100},
+                                  {5, 1024, 0},
+                                  many}) {
+      for (const int32_t padding : {0, 3}) {
+        const Result want = run(c, positions, padding, false);
+        for (int i = 0; i < 3; ++i) {
+          const Result got = run(c, positions, padding, true);
+          EXPECT_TRUE(same_bits(got.out, want.out))
+              << c.heads << ", " << c.kv_heads << ", " << c.head_dim << ": " << positions.size()
+              << " rows, the first at " << positions[0];
+          EXPECT_TRUE(same_bits(got.cache, want.cache))
+              << c.heads << ", " << c.kv_heads << ", " << c.head_dim << ": " << positions.size()
+              << " rows, the first at " << positions[0];
+        }
       }
     }
   }
@@ -210,8 +339,9 @@ TEST_F(TuningTest, EveryWayToFillAStageGivesTheSameBits) {
     for (const char* tuning :
          {"tiled.fence=1", "tiled.cluster=1", "tiled.cluster=2", "tiled.spread=1", "tiled.quiet=1",
           "tiled.spread=1,tiled.quiet=1", "tiled.quiet=1,tiled.copied=8",
-          "tiled.copied=8,tiled.cluster=1,tiled.spread=1", "tiled.quiet=1,tiled.copied=16,tiled.cluster=1",
-          "tiled.copied=16,tiled.cluster=2", "deep=0", "six=0"}) {
+          "tiled.copied=8,tiled.cluster=1,tiled.spread=1",
+          "tiled.quiet=1,tiled.copied=16,tiled.cluster=1", "tiled.copied=16,tiled.cluster=2",
+          "deep=0", "six=0", "near=0"}) {
       ASSERT_EQ(setenv("CONCLAVE_CUDA_TUNING", tuning, 1), 0);
       open(ComputeType::kBF16);
       unsetenv("CONCLAVE_CUDA_TUNING");

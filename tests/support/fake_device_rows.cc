@@ -93,6 +93,12 @@ Status attention(Context* context, Stream*, const AttentionShape* shape,
                                 view(out, context->act(), n, query));
   });
 }
+Status append_attention(Context* context, Stream* stream, const AttentionShape* shape,
+                        const AttentionParameters* parameters, const AttentionBatch* batch,
+                        float* qkv, const KvLayer* kv, void* q, void* out) {
+  const Status status = append_kv(context, stream, shape, parameters, batch, qkv, kv, q);
+  return status != kOk ? status : attention(context, stream, shape, batch, q, kv, out);
+}
 Status gather_rms_norm(Context* context, Stream*, RowCount rows, int64_t hidden,
                        const float* residual, const int32_t* index, const float* weight, float eps,
                        void* out) {
@@ -116,6 +122,7 @@ void add_rows(DeviceOps* table) {
   table->matmul = matmul;
   table->append_kv = append_kv;
   table->attention = attention;
+  table->append_attention = append_attention;
   table->gather_rms_norm = gather_rms_norm;
 }
 

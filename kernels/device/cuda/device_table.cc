@@ -69,6 +69,7 @@ constexpr DeviceOps kTable = {
     .comm_all_reduce = cuda::comm_all_reduce,
     .comm_check = cuda::comm_check,
     .comm_abort = cuda::comm_abort,
+    .append_attention = cuda::append_attention,
     .norm_route = cuda::norm_route,
     .combine_norm = cuda::combine_norm,
     .matmul_peak = cuda::matmul_peak,

@@ -60,6 +60,9 @@ Status sample(Context* context, Stream* stream, RowCount rows, int64_t vocab, fl
               const SamplingRow* row, const TokenCount* counts, const TokenBias* bias,
               SamplingResult* results);
 
+Status append_attention(Context* context, Stream* stream, const AttentionShape* shape,
+                        const AttentionParameters* parameters, const AttentionBatch* batch,
+                        float* qkv, const KvLayer* kv, void* q, void* out);
 Status norm_route(Context* context, Stream* stream, RowCount rows, int64_t hidden, float* residual,
                   const float* addend, const float* norm_weight, float eps, void* normed,
                   const RouterShape* shape, const PackedMatrix* gate, int32_t* ids, float* weights,
