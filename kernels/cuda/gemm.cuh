@@ -5,7 +5,9 @@
 // group), each group times its own weight matrix, with one of three ways to write the result.
 //
 // Law 1: an output element is one chain of 16-wide MMA steps (bf16) or of fused multiply-adds
-// (float32) over ascending k, starting at zero, whatever the kernel, tile or row count.
+// (float32) over ascending k, starting at zero, whatever the kernel, tile or row count. Of a bfloat16
+// matrix with a float32 result and more than kSegmentK of k it is two chains, of half of k each, added
+// in order: a chain's length is what bounds a product of one row.
 
 #include <cuda_runtime_api.h>
 
@@ -37,11 +39,14 @@ struct Gemm {
   const void* weight;
   int32_t dtype;  // of the weights; float32 compute only
   int32_t n, k;
-  const void* x;  // act, row stride k
+  int32_t whole_k;  // row stride of x, and k of the packed weight; above k where this is one segment
+  const void* x;    // act
   void* out;
   const float* bias;
   int32_t accumulate;
 };
+
+inline constexpr int32_t kSegmentK = 2048;
 
 // float32 activations, any weight type.
 cudaError_t gemm_float32(const Gemm& gemm, Epilogue epilogue, cudaStream_t stream);
@@ -50,6 +55,9 @@ cudaError_t gemm_any_shape(const Gemm& gemm, Epilogue epilogue, cudaStream_t str
 // bfloat16, k a multiple of 64: weights streamed once; for few rows per group.
 cudaError_t gemm_streaming(const Gemm& gemm, Epilogue epilogue, const Machine& machine,
                            cudaStream_t stream);
+// The same with a float32 result for two segments at once, where it can: few rows.
+bool can_stream_segments(const Gemm& gemm, const Machine& machine);
+cudaError_t gemm_streaming_segments(const Gemm& gemm, cudaStream_t stream);
 cudaError_t prepare_gemm_streaming();
 // bfloat16, k a multiple of 64: wgmma tiles; for many rows per group.
 cudaError_t gemm_tiled(const Gemm& gemm, Epilogue epilogue, const Machine& machine,

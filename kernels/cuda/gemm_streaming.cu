@@ -2,7 +2,8 @@
 // panels of one group's weight and at most 8 * kTiles of its rows. One warp keeps a ring of stages
 // filled by bulk copies (256 k of each panel, contiguous in memory, and the same k of each row);
 // each of the others runs the MMA chain of one panel over all of k: weights are operand A, rows
-// operand B, so that 1 to 8 rows cost the same.
+// operand B, so that 1 to 8 rows cost the same. With many rows several warps share a panel, each a
+// part of the rows; a long product of few rows has its two segments (gemm.cuh) run side by side.
 
 #include "kernels/cuda/gemm_task.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -18,8 +19,21 @@ constexpr int kPanelStageBytes = kStageBlocks * kBlockBytes;
 constexpr int kRowPitch = kStageBlocks * kBlockK * 2 + 16;
 constexpr int kMaxStages = 12;
 
-template <int kTiles, int kWarps>
-constexpr int kStageBytes = kWarps* kPanelStageBytes + kTiles * 8 * kRowPitch;
+// What a variant of the kernel is made for: 8 * kTiles rows, kWarps panels, a ring of kStages,
+// kSplit warps to a panel, kSegments segments of k.
+template <int kTiles_, int kWarps_, int kStages_, int kSplit_ = 1, int kSegments_ = 1>
+struct Form {
+  static constexpr int kTiles = kTiles_, kWarps = kWarps_, kStages = kStages_, kSplit = kSplit_,
+                       kSegments = kSegments_;
+  static constexpr int kTilesOfWarp = kTiles / kSplit;
+  static constexpr int kPieces = kWarps * kSegments;  // of weights in a stage
+  static constexpr int kConsumers = kPieces * kSplit;
+  static constexpr int kRowsBytes = kTiles * 8 * kRowPitch;  // of one segment
+  static constexpr int kStageBytes = kPieces * kPanelStageBytes + kSegments * kRowsBytes;
+  static constexpr size_t kShared = size_t{kStages} * kStageBytes;
+  static_assert(kStages <= kMaxStages && kTiles % kSplit == 0);
+  static_assert(kSegments == 1 || kWarps == 1);
+};
 
 struct Ring {
   char* stages;
@@ -28,37 +42,39 @@ struct Ring {
 };
 
 // The producer's view of a block's work.
-template <int kTiles, int kWarps, int kStages>
+template <typename F>
 struct Producer {
-  static constexpr int kRowsPerLane = (kTiles * 8 + 31) / 32;
+  static constexpr int kRowsPerLane = (F::kTiles * 8 + 31) / 32;
   Ring ring;
   const char* weight;  // of the first panel
-  int32_t panels, k_blocks;
+  int32_t panels, k_blocks, panel_blocks;
 
   __device__ int32_t blocks(int32_t stage) const {
     return min(kStageBlocks, k_blocks - stage * kStageBlocks);
   }
   __device__ char* place(int32_t stage) const {
-    return ring.stages + stage % kStages * kStageBytes<kTiles, kWarps>;
+    return ring.stages + stage % F::kStages * F::kStageBytes;
   }
   // The bytes are announced first, so that no copy completes unannounced.
   __device__ void load_weights(int32_t stage) const {
     const int32_t lane = threadIdx.x % 32;
     const uint32_t bytes = static_cast<uint32_t>(blocks(stage) * kBlockBytes);
-    if (lane == 0) barrier_expect(&ring.full[stage % kStages], bytes * panels);
+    const int32_t pieces = panels * F::kSegments;
+    if (lane == 0) barrier_expect(&ring.full[stage % F::kStages], bytes * pieces);
     __syncwarp();
-    if (lane < panels) {
-      bulk_load(place(stage) + lane * kPanelStageBytes,
-                weight + (int64_t{lane} * k_blocks + stage * kStageBlocks) * kBlockBytes, bytes,
-                &ring.full[stage % kStages]);
+    if (lane < pieces) {
+      const int64_t first = int64_t{lane / F::kSegments} * panel_blocks +
+                            lane % F::kSegments * k_blocks + stage * kStageBlocks;
+      bulk_load(place(stage) + lane * kPanelStageBytes, weight + first * kBlockBytes, bytes,
+                &ring.full[stage % F::kStages]);
     }
   }
   // Row r of the task is x row indices[r / 32] of lane r % 32. Every lane arrives, lane 0 twice.
   __device__ void load_rows(int32_t stage, const char* x, int64_t row_bytes,
                             const int32_t (&indices)[kRowsPerLane], int32_t count) const {
     const int32_t lane = threadIdx.x % 32;
-    uint64_t* full = &ring.full[stage % kStages];
-    const uint32_t to = shared_address(place(stage)) + kWarps * kPanelStageBytes + lane * 16;
+    uint64_t* full = &ring.full[stage % F::kStages];
+    const uint32_t to = shared_address(place(stage)) + F::kPieces * kPanelStageBytes + lane * 16;
     const char* from = x + int64_t{stage} * kStageBlocks * kBlockK * 2 + lane * 16;
     const bool inside = lane < blocks(stage) * (kBlockK * 2 / 16);
 #pragma unroll
@@ -67,7 +83,13 @@ struct Producer {
 #pragma unroll 4
       for (int32_t r = 0; r < end; ++r) {
         const int64_t row = __shfl_sync(~0u, indices[i], r);
-        if (inside) async_load_16(to + (i * 32 + r) * kRowPitch, from + row * row_bytes, true);
+#pragma unroll
+        for (int g = 0; g < F::kSegments; ++g) {
+          if (inside) {
+            async_load_16(to + g * F::kRowsBytes + (i * 32 + r) * kRowPitch,
+                          from + row * row_bytes + int64_t{g} * k_blocks * kBlockK * 2, true);
+          }
+        }
       }
     }
     async_arrive(full);
@@ -109,16 +131,19 @@ struct Fragments {
   }
 };
 
-// The MMA chains of one warp's panel over all stages.
-template <int kTiles, int kWarps, int kStages>
-__device__ void multiply_panel(const Producer<kTiles, kWarps, kStages>& work, int32_t warp,
-                               int32_t stages, float (&c)[kTiles][4]) {
-  Fragments<kTiles> fragments[2];
+// The MMA chains of one warp's piece of the weights and part of the rows over all stages.
+template <typename F>
+__device__ void multiply_panel(const Producer<F>& work, int32_t warp, int32_t stages,
+                               float (&c)[F::kTilesOfWarp][4]) {
+  Fragments<F::kTilesOfWarp> fragments[2];
+  const int32_t piece = warp / F::kSplit;
+  const int32_t first_row = warp % F::kSplit * F::kTilesOfWarp * 8;
   for (int32_t s = 0; s < stages; ++s) {
-    barrier_wait(&work.ring.full[s % kStages], (s / kStages) & 1);
+    barrier_wait(&work.ring.full[s % F::kStages], (s / F::kStages) & 1);
     const uint32_t stage = shared_address(work.place(s));
-    const uint32_t panel = stage + warp * kPanelStageBytes;
-    const uint32_t rows = stage + kWarps * kPanelStageBytes;
+    const uint32_t panel = stage + piece * kPanelStageBytes;
+    const uint32_t rows = stage + F::kPieces * kPanelStageBytes +
+                          piece % F::kSegments * F::kRowsBytes + first_row * kRowPitch;
     const int32_t blocks = work.blocks(s);
     fragments[0].load(panel, rows);
 #pragma unroll
@@ -129,43 +154,59 @@ __device__ void multiply_panel(const Producer<kTiles, kWarps, kStages>& work, in
       if (b < blocks) fragments[b % 2].multiply(c);
     }
     __syncwarp();
-    if (threadIdx.x % 32 == 0) barrier_arrive(&work.ring.empty[s % kStages]);
+    if (threadIdx.x % 32 == 0) barrier_arrive(&work.ring.empty[s % F::kStages]);
   }
 }
 
-template <int kTiles, int kWarps, int kStages, Epilogue kEpilogue>
-__global__ void __launch_bounds__((kWarps + 1) * 32) streaming_kernel(Gemm gemm) {
+// The chains of the second segment, for the warps of the first to add; the others are done then.
+template <typename F>
+__device__ bool hand_over(float (&c)[F::kTilesOfWarp][4],
+                          float (&parts)[F::kSplit][F::kTilesOfWarp * 4][32], int32_t warp) {
+  const int32_t lane = threadIdx.x % 32;
+  auto& part = parts[warp % F::kSplit];
+  const bool second = warp >= F::kSplit;
+  if (second) {
+#pragma unroll
+    for (int i = 0; i < F::kTilesOfWarp * 4; ++i) part[i][lane] = c[i / 4][i % 4];
+  }
+  asm volatile("bar.sync 1, %0;" ::"n"(F::kConsumers * 32) : "memory");
+  return second;
+}
+
+template <typename F, Epilogue kEpilogue>
+__global__ void __launch_bounds__((F::kConsumers + 1) * 32) streaming_kernel(Gemm gemm) {
+  constexpr int kTiles = F::kTiles, kWarps = F::kWarps, kStages = F::kStages;
   extern __shared__ __align__(128) char stages_memory[];
   __shared__ uint64_t full[kStages], empty[kStages];
   __shared__ GemmTask shared_task;
   const int32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int32_t first_panel = blockIdx.x * kWarps;
   const int32_t panels = min(kWarps, static_cast<int32_t>(panels_of(gemm.n)) - first_panel);
-  const int32_t k_blocks = gemm.k / kBlockK;
+  const int32_t k_blocks = gemm.k / F::kSegments / kBlockK;
   const int32_t stages = (k_blocks + kStageBlocks - 1) / kStageBlocks;
   const Ring ring{stages_memory, full, empty};
   if (threadIdx.x == 0) {
     for (int s = 0; s < kStages; ++s) {
       barrier_init(&full[s], 33);  // the producer's lanes, and its announcement of the weights
-      barrier_init(&empty[s], panels);
+      barrier_init(&empty[s], panels * F::kSegments * F::kSplit);
     }
     fence_barrier_init();
   }
-  Producer<kTiles, kWarps, kStages> producer{ring, nullptr, panels, k_blocks};
-  const int64_t panel_offset = int64_t{first_panel} * k_blocks * kBlockBytes;
+  Producer<F> producer{ring, nullptr, panels, k_blocks, gemm.whole_k / kBlockK};
+  const int64_t panel_offset = int64_t{first_panel} * producer.panel_blocks * kBlockBytes;
   // What is known before the predecessor is done can be read meanwhile: a single weight, or the
   // groups' when their lists are older than the predecessor.
   const bool early = gemm.slots == nullptr || gemm.lists_final;
   const int32_t ahead = early ? min(kStages, stages) : 0;
   GemmTask task{0, 1, static_cast<const char*>(gemm.weight)};
   __syncthreads();
-  if (early && warp == kWarps) {
+  if (early && warp == F::kConsumers) {
     if (gemm.lists_final) task = find_task(gemm, blockIdx.y, kTiles * 8);
     producer.weight = task.weight + panel_offset;
     for (int32_t s = 0; task.rows > 0 && s < ahead; ++s) producer.load_weights(s);
   }
   wait_for_predecessor_then_trigger();
-  if (warp == kWarps) {
+  if (warp == F::kConsumers) {
     const bool loading = task.rows > 0 && ahead > 0;
     if (!gemm.lists_final) task = find_task(gemm, blockIdx.y, kTiles * 8);
     if (lane == 0) shared_task = task;
@@ -189,53 +230,66 @@ __global__ void __launch_bounds__((kWarps + 1) * 32) streaming_kernel(Gemm gemm)
     for (int32_t s = 0; s < stages; ++s) {
       if (s >= kStages) barrier_wait(&empty[s % kStages], (s / kStages - 1) & 1);
       if (s >= ahead) producer.load_weights(s);
-      producer.load_rows(s, static_cast<const char*>(gemm.x), int64_t{gemm.k} * 2, rows, task.rows);
+      producer.load_rows(s, static_cast<const char*>(gemm.x), int64_t{gemm.whole_k} * 2, rows,
+                         task.rows);
     }
     return;
   }
   __syncthreads();
   task = shared_task;
-  if (task.rows == 0 || warp >= panels) return;
-  float c[kTiles][4] = {};
+  if (task.rows == 0 || warp >= panels * F::kSegments * F::kSplit) return;
+  float c[F::kTilesOfWarp][4] = {};
   multiply_panel(producer, warp, stages, c);
+  const int32_t first_tile = warp % F::kSplit * F::kTilesOfWarp;
+  const int32_t panel = first_panel + warp / F::kSplit / F::kSegments;
+  if constexpr (F::kSegments == 2) {
+    __shared__ float parts[F::kSplit][F::kTilesOfWarp * 4][32];
+    if (hand_over<F>(c, parts, warp)) return;
 #pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile) {
-    store_fragment<kEpilogue>(gemm, first_panel + warp, task.first + tile * 8, task.rows - tile * 8,
-                              c[tile]);
+    for (int tile = 0; tile < F::kTilesOfWarp; ++tile) {
+      float second[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) second[i] = parts[warp % F::kSplit][tile * 4 + i][lane];
+      const int32_t at = (first_tile + tile) * 8;
+      store_fragment<kEpilogue>(gemm, panel, task.first + at, task.rows - at, c[tile], second);
+    }
+  } else {
+#pragma unroll
+    for (int tile = 0; tile < F::kTilesOfWarp; ++tile) {
+      const int32_t at = (first_tile + tile) * 8;
+      store_fragment<kEpilogue>(gemm, panel, task.first + at, task.rows - at, c[tile]);
+    }
   }
 }
 
-template <int kTiles, int kWarps, int kStages>
+template <typename F>
 struct Variant {
-  static constexpr size_t kShared = kStages * kStageBytes<kTiles, kWarps>;
-  static_assert(kStages <= kMaxStages);
+  static constexpr size_t kShared = F::kShared;
 
   static cudaError_t prepare() {
-    cudaError_t error =
-        allow_shared(streaming_kernel<kTiles, kWarps, kStages, Epilogue::kFloat>, kShared);
-    if (error == cudaSuccess) {
-      error = allow_shared(streaming_kernel<kTiles, kWarps, kStages, Epilogue::kSwiglu>, kShared);
-    }
-    if (error == cudaSuccess) {
-      error = allow_shared(streaming_kernel<kTiles, kWarps, kStages, Epilogue::kPairs>, kShared);
+    cudaError_t error = allow_shared(streaming_kernel<F, Epilogue::kFloat>, kShared);
+    if constexpr (F::kSegments == 1) {
+      if (error == cudaSuccess) {
+        error = allow_shared(streaming_kernel<F, Epilogue::kSwiglu>, kShared);
+      }
+      if (error == cudaSuccess) {
+        error = allow_shared(streaming_kernel<F, Epilogue::kPairs>, kShared);
+      }
     }
     return error;
   }
   static cudaError_t run(const Gemm& gemm, Epilogue epilogue, cudaStream_t stream) {
-    const dim3 grid(static_cast<unsigned>((panels_of(gemm.n) + kWarps - 1) / kWarps),
-                    static_cast<unsigned>(task_bound(gemm, kTiles * 8)));
+    const dim3 grid(static_cast<unsigned>((panels_of(gemm.n) + F::kWarps - 1) / F::kWarps),
+                    static_cast<unsigned>(task_bound(gemm, F::kTiles * 8)));
     if (grid.x == 0 || grid.y == 0) return cudaSuccess;
-    const dim3 block((kWarps + 1) * 32);
-    switch (epilogue) {
-      case Epilogue::kFloat:
-        return start(streaming_kernel<kTiles, kWarps, kStages, Epilogue::kFloat>, grid, block,
-                     kShared, stream, gemm);
-      case Epilogue::kSwiglu:
-        return start(streaming_kernel<kTiles, kWarps, kStages, Epilogue::kSwiglu>, grid, block,
-                     kShared, stream, gemm);
-      case Epilogue::kPairs:
-        return start(streaming_kernel<kTiles, kWarps, kStages, Epilogue::kPairs>, grid, block,
-                     kShared, stream, gemm);
+    const dim3 block((F::kConsumers + 1) * 32);
+    if (epilogue == Epilogue::kFloat) {
+      return start(streaming_kernel<F, Epilogue::kFloat>, grid, block, kShared, stream, gemm);
+    }
+    if constexpr (F::kSegments == 1) {
+      return epilogue == Epilogue::kSwiglu
+                 ? start(streaming_kernel<F, Epilogue::kSwiglu>, grid, block, kShared, stream, gemm)
+                 : start(streaming_kernel<F, Epilogue::kPairs>, grid, block, kShared, stream, gemm);
     }
     return cudaErrorInvalidValue;
   }
@@ -244,15 +298,19 @@ struct Variant {
 // Few panels: one per block and a deep ring, so that every multiprocessor gets work and keeps
 // enough bytes under way.
 template <int kTiles>
-using Narrow = Variant<kTiles, 1, kTiles == 8 ? 5 : 6>;
+using Narrow = Variant<Form<kTiles, 1, kTiles == 8 ? 5 : 6, kTiles >= 4 ? kTiles / 2 : 1>>;
 template <int kTiles>
-using Wide = Variant<kTiles, 4, 3>;
+using Wide = Variant<Form<kTiles, 4, 3>>;
+// The two segments of a long product with at most one panel per multiprocessor.
+template <int kTiles>
+using Segments =
+    Variant<Form<kTiles, 1, kTiles == 8 ? 2 : 6 - kTiles / 2, kTiles >= 4 ? kTiles / 2 : 1, 2>>;
 
 // A single weight with at most one panel per multiprocessor: three quarters of 4,096 k under way
 // before the predecessor ends, beside the largest block of decode attention.
-using Deep = Variant<1, 1, 12>;
+using Deep = Variant<Form<1, 1, 12>>;
 // Six panels share a block: where that spreads the panels of few tasks evenly.
-using Six = Variant<1, 6, 4>;
+using Six = Variant<Form<1, 6, 4>>;
 
 // Most panels that a multiprocessor gets in blocks of `width`.
 int64_t panels_of_busiest(const Gemm& gemm, int64_t width, int32_t multiprocessors) {
@@ -282,7 +340,8 @@ cudaError_t run_tiles(const Gemm& gemm, Epilogue epilogue, const Machine& machin
 
 template <int kTiles>
 cudaError_t prepare_tiles() {
-  const cudaError_t error = Narrow<kTiles>::prepare();
+  cudaError_t error = Narrow<kTiles>::prepare();
+  if (error == cudaSuccess) error = Segments<kTiles>::prepare();
   return error == cudaSuccess ? Wide<kTiles>::prepare() : error;
 }
 
@@ -310,6 +369,19 @@ cudaError_t gemm_streaming(const Gemm& gemm, Epilogue epilogue, const Machine& m
   if (rows <= 16) return run_tiles<2>(gemm, epilogue, machine, stream);
   if (rows <= 32) return run_tiles<4>(gemm, epilogue, machine, stream);
   return run_tiles<8>(gemm, epilogue, machine, stream);
+}
+
+bool can_stream_segments(const Gemm& gemm, const Machine& machine) {
+  return gemm.counts == nullptr && gemm.rows.bound <= 64 &&
+         panels_of(gemm.n) <= machine.multiprocessors;
+}
+
+cudaError_t gemm_streaming_segments(const Gemm& gemm, cudaStream_t stream) {
+  const int32_t rows = gemm.rows.bound;
+  if (rows <= 8) return Segments<1>::run(gemm, Epilogue::kFloat, stream);
+  if (rows <= 16) return Segments<2>::run(gemm, Epilogue::kFloat, stream);
+  if (rows <= 32) return Segments<4>::run(gemm, Epilogue::kFloat, stream);
+  return Segments<8>::run(gemm, Epilogue::kFloat, stream);
 }
 
 }  // namespace conclave::device::cuda

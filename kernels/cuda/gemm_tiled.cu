@@ -122,7 +122,7 @@ __device__ Tile tile_of(const Gemm& gemm, const Shared& shared, int32_t index) {
   tile.rows = max(0, min(size, rows - done));
   tile.first = offset + min(done, rows - 1);
   tile.width = weight == nullptr ? 0 : max(1, (tile.rows + kRowStep - 1) / kRowStep) * kRowStep;
-  tile.weight = weight + int64_t{tile.first_panel} * (gemm.k / kBlockK) * kBlockBytes;
+  tile.weight = weight + int64_t{tile.first_panel} * (gemm.whole_k / kBlockK) * kBlockBytes;
   return tile;
 }
 
@@ -147,7 +147,7 @@ __device__ inline void announce(Shared& shared, uint32_t iteration) {
 // fill.copied are not the engine's; of the others each block of a cluster brings an equal part.
 template <int kCluster>
 __device__ inline void load_panels(const Cut& cut, Shared& shared, const Tile& tile, char* to,
-                                   uint32_t stage, int32_t k_blocks, int32_t block) {
+                                   uint32_t stage, int32_t panel_blocks, int32_t block) {
   const int32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int32_t bulk = kPanels - cut.fill.copied;
   if (threadIdx.x == 0) {
@@ -162,20 +162,20 @@ __device__ inline void load_panels(const Cut& cut, Shared& shared, const Tile& t
   const int32_t panel = panel_of_slot(slot);
   if (panel >= tile.panels) return;
   bulk_load_multicast(to + slot * kBlockBytes,
-                      tile.weight + (int64_t{panel} * k_blocks + block) * kBlockBytes, kBlockBytes,
+                      tile.weight + (int64_t{panel} * panel_blocks + block) * kBlockBytes, kBlockBytes,
                       &shared.full[stage], (1 << kCluster) - 1);
 }
 
 // The other panels by the threads' own copies, 16 bytes of each panel a thread.
 __device__ inline void copy_panels(int32_t copied, const Tile& tile, const char* to,
-                                   int32_t k_blocks, int32_t block) {
+                                   int32_t panel_blocks, int32_t block) {
   const uint32_t address = shared_address(to) + threadIdx.x * 16;
   const char* from = tile.weight + int64_t{block} * kBlockBytes + threadIdx.x * 16;
 #pragma unroll 4
   for (int32_t slot = 0; slot < copied; ++slot) {
     const int32_t panel = panel_of_slot(slot);
     if (panel < tile.panels) {
-      async_load_16(address + slot * kBlockBytes, from + int64_t{panel} * k_blocks * kBlockBytes,
+      async_load_16(address + slot * kBlockBytes, from + int64_t{panel} * panel_blocks * kBlockBytes,
                     true);
     }
   }
@@ -186,7 +186,7 @@ __device__ void produce(const Gemm& gemm, const Cut& cut, Shared& shared, char* 
                         int32_t tiles) {
   const int32_t thread = threadIdx.x;
   const int32_t chunk = thread % 8, line = thread / 8;
-  const int32_t k_blocks = gemm.k / kBlockK;
+  const int32_t k_blocks = gemm.k / kBlockK, panel_blocks = gemm.whole_k / kBlockK;
   constexpr int kLines = kMaxRows / kRowStep;
   uint32_t iteration = 0;
   for (int32_t index = blockIdx.x / kCluster; index < tiles; index += gridDim.x / kCluster) {
@@ -197,14 +197,14 @@ __device__ void produce(const Gemm& gemm, const Cut& cut, Shared& shared, char* 
     for (int i = 0; i < kLines; ++i) {
       const int32_t row = max(0, min(line + i * kRowStep, tile.rows - 1));
       rows[i] = static_cast<const char*>(gemm.x) +
-                (input_row(gemm, tile.first + row) * gemm.k + chunk * 8) * 2;
+                (input_row(gemm, tile.first + row) * gemm.whole_k + chunk * 8) * 2;
     }
     for (int32_t block = 0; block < k_blocks; ++block, ++iteration) {
       const uint32_t stage = iteration % kStages;
       if (iteration >= kStages) barrier_wait(&shared.empty[stage], (iteration / kStages - 1) & 1);
       char* to = stages + stage * kStageBytes;
-      load_panels<kCluster>(cut, shared, tile, to, stage, k_blocks, block);
-      copy_panels(cut.fill.copied, tile, to, k_blocks, block);
+      load_panels<kCluster>(cut, shared, tile, to, stage, panel_blocks, block);
+      copy_panels(cut.fill.copied, tile, to, panel_blocks, block);
       const uint32_t row_address =
           shared_address(to) + kWeightBytes + line * kRowBytes + (chunk ^ (line % 8)) * 16;
 #pragma unroll

@@ -2,6 +2,7 @@
 // kernel that fits its shape. The choice changes speed only: all kernels give the same bits.
 
 #include "kernels/cuda/gemm.cuh"
+#include "kernels/cuda/packed_layout.cuh"
 #include "kernels/cuda/scratch.h"
 #include "kernels/device/cuda/ops.h"
 
@@ -21,15 +22,39 @@ int64_t streamed_rows(const Gemm& gemm) {
   return gemm.n >= kLargeMatrixOutputs ? kTiledRowsOfLargeMatrix : kTiledRows;
 }
 
-cudaError_t run(Context* context, const Gemm& gemm, Epilogue epilogue, cudaStream_t stream) {
-  if (context->compute_type == kComputeF32) return gemm_float32(gemm, epilogue, stream);
-  if (gemm.k % 64 != 0) return gemm_any_shape(gemm, epilogue, stream);
+// One chain.
+cudaError_t run_chain(Context* context, const Gemm& gemm, Epilogue epilogue, cudaStream_t stream) {
   const int64_t rows =
       int64_t{gemm.rows.bound} * gemm.top_k / (gemm.counts == nullptr ? 1 : gemm.groups);
   if (rows > streamed_rows(gemm)) {
     return gemm_tiled(gemm, epilogue, context->machine, stream);
   }
   return gemm_streaming(gemm, epilogue, context->machine, stream);
+}
+
+// One segment after the other, the second added to what the first wrote, unless the rows are few.
+cudaError_t run_segments(Context* context, const Gemm& gemm, cudaStream_t stream) {
+  if (can_stream_segments(gemm, context->machine)) return gemm_streaming_segments(gemm, stream);
+  Gemm segment = gemm;
+  segment.k = gemm.k / 2;
+  const cudaError_t error = run_chain(context, segment, Epilogue::kFloat, stream);
+  if (error != cudaSuccess) return error;
+  segment.weight =
+      static_cast<const char*>(gemm.weight) + int64_t{segment.k} / kBlockK * kBlockBytes;
+  segment.x = static_cast<const char*>(gemm.x) + int64_t{segment.k} * 2;
+  segment.bias = nullptr;
+  segment.accumulate = 1;
+  return run_chain(context, segment, Epilogue::kFloat, stream);
+}
+
+// The sums are those of the shape alone (gemm.cuh).
+cudaError_t run(Context* context, const Gemm& gemm, Epilogue epilogue, cudaStream_t stream) {
+  if (context->compute_type == kComputeF32) return gemm_float32(gemm, epilogue, stream);
+  if (gemm.k % 64 != 0) return gemm_any_shape(gemm, epilogue, stream);
+  if (epilogue == Epilogue::kFloat && gemm.k > kSegmentK && gemm.k % 128 == 0) {
+    return run_segments(context, gemm, stream);
+  }
+  return run_chain(context, gemm, epilogue, stream);
 }
 
 Gemm base(RowCount rows, const void* x, int64_t n, int64_t k, int32_t dtype, void* out) {
@@ -39,7 +64,7 @@ Gemm base(RowCount rows, const void* x, int64_t n, int64_t k, int32_t dtype, voi
   gemm.top_k = 1;
   gemm.dtype = dtype;
   gemm.n = static_cast<int32_t>(n);
-  gemm.k = static_cast<int32_t>(k);
+  gemm.k = gemm.whole_k = static_cast<int32_t>(k);
   gemm.x = x;
   gemm.out = out;
   return gemm;
@@ -96,7 +121,7 @@ Status expert_ffn(Context* context, Stream* stream, const RouterShape* router,
   up.slots = slots;
   Gemm down = up;
   down.n = static_cast<int32_t>(shape->hidden);
-  down.k = static_cast<int32_t>(shape->intermediate);
+  down.k = down.whole_k = static_cast<int32_t>(shape->intermediate);
   down.gather = false;
   down.down = true;
   down.lists_final = true;

@@ -207,7 +207,9 @@ class AppendAttentionTest : public SeamTest {
     std::shuffle(ids.begin(), ids.end(), random_);
     const size_t block_bytes = ops().kv_block_bytes(context(), &shape);
     const size_t cached = block_bytes / 2 * ids.size();
-    const Memory cache = put(random_bf16(cached, 1.0f));
+    const Memory cache = device_->alloc(cached * 2, "a test").value();
+    ok(ops().fill_random(context(), stream(), cache.data(), kTypeBF16, static_cast<int64_t>(cached),
+                         9, 1.0f));
     const auto actual = static_cast<int32_t>(rows.size());
     const int32_t bound = actual + padding;
     rows.resize(static_cast<size_t>(bound));
@@ -256,7 +258,7 @@ class AppendAttentionTest : public SeamTest {
 TEST_F(AppendAttentionTest, IsTheAppendThenTheAttentionBitwise) {
   open(ComputeType::kBF16);
   std::vector<int32_t> many;
-  for (int32_t i = 0; i < 70; ++i) many.push_back(i * 37 % 1500);
+  for (int32_t i = 0; i < 70; ++i) many.push_back(i * 37 % 300);
   for (const Case& c : {Case{32, 4, 128, kQkNormPerHead},
                         {16, 16, 128, kQkNormNone},
                         {32, 8, 64, kQkNormPerHead},
@@ -285,6 +287,39 @@ TEST_F(AppendAttentionTest, IsTheAppendThenTheAttentionBitwise) {
               << c.heads << ", " << c.kv_heads << ", " << c.head_dim << ": " << positions.size()
               << " rows, the first at " << positions[0];
         }
+      }
+    }
+  }
+}
+
+class LongProductTest : public SeamTest {};
+
+// More than kSegmentK of k, in one kernel for few rows and in two for many.
+TEST_F(LongProductTest, ARowHasTheSameBitsWhateverTheOthersAre) {
+  open(ComputeType::kBF16);
+  for (const auto& [n, k] : {std::pair<int64_t, int64_t>{2048, 4096}, {40, 2176}, {4000, 3072}}) {
+    constexpr int32_t kRows = 300;
+    const Memory weight = pack(random_bf16(static_cast<size_t>(n * k), 0.05f), n, k);
+    const PackedMatrix matrix{weight.data(), kTypeBF16, n, k};
+    const std::vector<bf16> x = random_bf16(static_cast<size_t>(kRows * k), 1.0f);
+    const Memory device_x = put(x);
+    std::vector<float> bias(static_cast<size_t>(n)), start(static_cast<size_t>(kRows * n));
+    std::normal_distribution<float> normal(0, 1);
+    for (float& value : bias) value = normal(random_);
+    for (float& value : start) value = normal(random_);
+    const Memory device_bias = put(bias);
+    for (const int32_t accumulate : {0, 1}) {
+      const auto run = [&](int32_t rows) {
+        Memory out = put(start);
+        ok(ops().matmul(context(), stream(), {rows, nullptr}, device_x.data(), &matrix,
+                        accumulate != 0 ? nullptr : as<float>(device_bias), accumulate,
+                        as<float>(out)));
+        return get<float>(out, static_cast<size_t>(rows * n));
+      };
+      const std::vector<float> want = run(kRows);
+      for (const int32_t rows : {1, 2, 8, 9, 16, 17, 33, 64, 65, 150}) {
+        const std::vector<float> first(want.begin(), want.begin() + rows * n);
+        EXPECT_TRUE(same_bits(run(rows), first)) << n << " x " << k << ", " << rows << " rows";
       }
     }
   }
