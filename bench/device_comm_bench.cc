@@ -94,7 +94,7 @@ absl::Status bench_rank(Rank& rank, int32_t size) {
     for (size_t size_bytes = 1024; size_bytes <= kMaxBytes; size_bytes *= 4) {
       ASSIGN_OR_RETURN(const double us, microseconds(rank, operation, buffers, size_bytes, size));
       if (rank.rank != 0) continue;
-      std::printf("%-6s %-11s %8zu bytes %8.2f us\n", ops.comm_name(rank.context(), rank.comm),
+      std::printf("%-14s %-11s %8zu bytes %8.2f us\n", ops.comm_name(rank.context(), rank.comm),
                   name, size_bytes, us);
       std::fflush(stdout);
     }
@@ -106,8 +106,8 @@ absl::Status run(int32_t size) {
   ASSIGN_OR_RETURN(const auto library, Library::load(cuda_plugin_path()));
   ASSIGN_OR_RETURN(const int devices, library->device_count());
   std::printf("%d ranks, %d GPUs, %d collectives in a graph\n", size, devices, kInGraph);
-  for (const int32_t kind : {kCommPeer, kCommNccl}) {
-    if (kind == kCommNccl && devices < size) continue;
+  for (const int32_t kind : {kCommPeer, kCommNccl, kCommNcclSymmetric}) {
+    if (kind != kCommPeer && devices < size) continue;
     DeviceRanks ranks(library, size, kind);
     RETURN_IF_ERROR(ranks.run([&](Rank& rank) { return bench_rank(rank, size); }));
   }

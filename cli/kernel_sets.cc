@@ -93,6 +93,9 @@ class AllKernelSets : public worker::KernelSetFactory {
     options.graphs = !environment_is("CONCLAVE_CUDA_GRAPHS", "off");
     if (environment_is("CONCLAVE_DEVICE_COMM", "peer")) options.comm_kind = device::kCommPeer;
     if (environment_is("CONCLAVE_DEVICE_COMM", "nccl")) options.comm_kind = device::kCommNccl;
+    if (environment_is("CONCLAVE_DEVICE_COMM", "nccl-symmetric")) {
+      options.comm_kind = device::kCommNcclSymmetric;
+    }
     return options;
   }
 

@@ -169,7 +169,7 @@ struct CommBootstrap {
   int32_t (*all_gather)(void* user, const void* own, void* all, size_t bytes_per_rank);
   void* user;
 };
-enum : int32_t { kCommAuto = 0, kCommPeer = 1, kCommNccl = 2 };
+enum : int32_t { kCommAuto = 0, kCommPeer = 1, kCommNccl = 2, kCommNcclSymmetric = 3 };
 
 }  // namespace conclave::device
 

@@ -127,8 +127,17 @@ Status share_allocation(Context* context, Comm* comm, size_t bytes, int32_t* ind
   SharedAllocation allocation;
   allocation.bytes = bytes;
   void* memory = nullptr;
-  Status status = check(cudaMalloc(&memory, (bytes + kSharedPage - 1) / kSharedPage * kSharedPage),
-                        "cudaMalloc of exchange buffers");
+  const size_t whole = (bytes + kSharedPage - 1) / kSharedPage * kSharedPage;
+  Status status;
+  if (comm->symmetric) {
+    status = nccl_alloc_window(comm, whole, &memory);
+    allocation.of_nccl = true;
+    allocation.own = static_cast<std::byte*>(memory);
+    *index = static_cast<int32_t>(comm->allocations.size());
+    if (memory != nullptr) comm->allocations.push_back(allocation);
+    return status;
+  }
+  status = check(cudaMalloc(&memory, whole), "cudaMalloc of exchange buffers");
   if (!all_agree(*comm, status == kOk)) {
     cudaFree(memory);
     return status != kOk ? status : fail(kNoMemory, "a peer has no memory for exchange buffers");
@@ -158,7 +167,9 @@ Status comm_create(Context* context, const CommBootstrap* bootstrap, int32_t kin
   if (!all_agree(*comm, status == kOk)) {
     return status != kOk ? status : fail(kPeerLost, "a peer has no usable GPU");
   }
-  const bool reachable = kind != kCommNccl && peers_reachable(*context, *comm);
+  const bool nccl = kind == kCommNccl || kind == kCommNcclSymmetric;
+  const bool reachable = !nccl && peers_reachable(*context, *comm);
+  comm->symmetric = kind == kCommNcclSymmetric;
   if (kind == kCommPeer && !reachable) {
     return fail(kUnimplemented, "the GPUs of this group cannot write each other's memory");
   }
@@ -179,12 +190,19 @@ void comm_destroy(Context* context, Comm* comm) {
     for (int32_t rank = 0; rank < comm->size; ++rank) {
       if (allocation.mapped[rank]) cudaIpcCloseMemHandle(allocation.of_rank[rank]);
     }
-    cudaFree(allocation.own);
+    if (allocation.of_nccl) {
+      comm->library->mem_free(allocation.own);
+    } else {
+      cudaFree(allocation.own);
+    }
   }
   delete comm;
 }
 
-const char* comm_name(Context* context, Comm* comm) { return comm->peer ? "peer" : "nccl"; }
+const char* comm_name(Context* context, Comm* comm) {
+  if (comm->peer) return "peer";
+  return comm->symmetric ? "nccl-symmetric" : "nccl";
+}
 
 Status comm_alloc(Context* context, Comm* comm, size_t bytes, void** out) {
   int32_t index = -1;

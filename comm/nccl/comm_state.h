@@ -24,6 +24,7 @@ struct SharedAllocation {
   size_t bytes = 0;
   std::byte* of_rank[kMaxPeers] = {};  // peer: mapped here; nccl: only the own one
   bool mapped[kMaxPeers] = {};         // opened from an IPC handle
+  bool of_nccl = false;                // by ncclMemAlloc, registered as a symmetric window
 };
 
 // Written by kernels, read by the host without asking the GPU.
@@ -50,6 +51,7 @@ struct Comm {
   int32_t size = 1;
   CommBootstrap bootstrap{};
   bool peer = false;  // else NCCL
+  bool symmetric = false;  // NCCL with its symmetric windows
   std::vector<cuda::SharedAllocation> allocations;
 
   // peer
@@ -91,6 +93,9 @@ Status nccl_all_to_all(Context* context, Stream* stream, Comm* comm, const void*
 Status nccl_all_reduce(Context* context, Stream* stream, Comm* comm, const float* send, float* recv,
                        int64_t count);
 Status nccl_check(Comm* comm);
+// Memory in a window that is symmetric over the ranks, so that NCCL may use its one-shot kernels;
+// collective.
+Status nccl_alloc_window(Comm* comm, size_t bytes, void** out);
 
 }  // namespace cuda
 }  // namespace conclave::device

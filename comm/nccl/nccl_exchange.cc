@@ -71,6 +71,11 @@ Status nccl_all_gather(Context* context, Stream* stream, Comm* comm, const Gathe
 Status nccl_all_to_all(Context* context, Stream* stream, Comm* comm, const void* send, void* recv,
                        int32_t rows_per_rank, size_t row_bytes) {
   const size_t bytes = static_cast<size_t>(rows_per_rank) * row_bytes;
+  if (comm->symmetric) {
+    const ncclResult_t result =
+        comm->library->all_to_all(send, recv, bytes, ncclInt8, comm->nccl, native(stream));
+    return settle(comm, result, kCallSeconds, "ncclAlltoAll");
+  }
   comm->library->group_start();
   for (int32_t rank = 0; rank < comm->size; ++rank) {
     if (rank == comm->rank) continue;
@@ -88,6 +93,21 @@ Status nccl_all_reduce(Context* context, Stream* stream, Comm* comm, const float
   const ncclResult_t result = comm->library->all_reduce(
       send, recv, static_cast<size_t>(count), ncclFloat32, ncclSum, comm->nccl, native(stream));
   return settle(comm, result, kCallSeconds, "ncclAllReduce");
+}
+
+Status nccl_alloc_window(Comm* comm, size_t bytes, void** out) {
+  *out = nullptr;
+  const NcclLibrary& library = *comm->library;
+  ncclResult_t result = library.mem_alloc(out, bytes);
+  if (!all_agree(*comm, result == ncclSuccess)) {
+    if (*out != nullptr) library.mem_free(*out);
+    *out = nullptr;
+    return fail(kNoMemory, "ncclMemAlloc of %zu bytes: %s", bytes,
+                result == ncclSuccess ? "a peer has no memory" : library.error_string(result));
+  }
+  ncclWindow_t window = nullptr;
+  result = library.window_register(comm->nccl, *out, bytes, &window, NCCL_WIN_COLL_SYMMETRIC);
+  return settle(comm, result, kCallSeconds, "ncclCommWindowRegister");
 }
 
 Status nccl_check(Comm* comm) {

@@ -24,6 +24,9 @@ bool NcclLibrary::resolve(void* handle) {
          find(handle, "ncclAllReduce", &all_reduce) && find(handle, "ncclSend", &send) &&
          find(handle, "ncclRecv", &receive) && find(handle, "ncclGroupStart", &group_start) &&
          find(handle, "ncclGroupEnd", &group_end) &&
+         find(handle, "ncclAlltoAll", &all_to_all) && find(handle, "ncclMemAlloc", &mem_alloc) &&
+         find(handle, "ncclMemFree", &mem_free) &&
+         find(handle, "ncclCommWindowRegister", &window_register) &&
          find(handle, "ncclGetErrorString", &error_string);
 }
 

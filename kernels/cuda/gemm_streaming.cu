@@ -301,6 +301,13 @@ template <int kTiles>
 using Narrow = Variant<Form<kTiles, 1, kTiles == 8 ? 5 : 6, kTiles >= 4 ? kTiles / 2 : 1>>;
 template <int kTiles>
 using Wide = Variant<Form<kTiles, 4, 3>>;
+// Three panels a block: where that gives every multiprocessor one block.
+template <int kTiles>
+using Trio = Variant<Form<kTiles, 3,
+                          kTiles == 8   ? 3
+                          : kTiles == 4 ? 5
+                                        : 6,
+                          kTiles >= 4 ? kTiles / 2 : 1>>;
 // The two segments of a long product with at most one panel per multiprocessor.
 template <int kTiles>
 using Segments =
@@ -332,6 +339,10 @@ cudaError_t run_tiles(const Gemm& gemm, Epilogue epilogue, const Machine& machin
           panels_of_busiest(gemm, 4, machine.multiprocessors)) {
     return Six::run(gemm, epilogue, stream);
   }
+  if (gemm.slots == nullptr && machine.tuning.trio > 0 && kTiles >= machine.tuning.trio &&
+      panels > machine.multiprocessors && panels <= int64_t{machine.multiprocessors} * 3) {
+    return Trio<kTiles>::run(gemm, epilogue, stream);
+  }
   // Many rows: the blocks that share them should be few.
   const int64_t narrow = int64_t{machine.multiprocessors} * (kTiles == 8 ? 1 : 4);
   return panels <= narrow ? Narrow<kTiles>::run(gemm, epilogue, stream)
@@ -342,6 +353,7 @@ template <int kTiles>
 cudaError_t prepare_tiles() {
   cudaError_t error = Narrow<kTiles>::prepare();
   if (error == cudaSuccess) error = Segments<kTiles>::prepare();
+  if (error == cudaSuccess) error = Trio<kTiles>::prepare();
   return error == cudaSuccess ? Wide<kTiles>::prepare() : error;
 }
 

@@ -31,6 +31,7 @@ bool parse_tuning(const char* text, Tuning* out) {
       {"tiled.fence", &out->tiled.fence, 1},     {"deep", &out->deep, 1},
       {"six", &out->six, 1},                     {"fuse", &out->fuse, 1},
       {"append", &out->append, 1},               {"near", &out->near, 1},
+      {"trio", &out->trio, 8},
   };
   std::string_view rest = text == nullptr ? "" : text;
   while (!rest.empty()) {

@@ -67,12 +67,13 @@ class DeviceCommTest : public testing::TestWithParam<CommCase> {
   void SetUp() override {
     const auto count = tested_library()->device_count();
     ASSERT_TRUE(count.ok());
-    if (GetParam().kind == kCommNccl && (!on_gpu() || *count < GetParam().ranks)) {
+    if (over_nccl() && (!on_gpu() || *count < GetParam().ranks)) {
       GTEST_SKIP() << "NCCL needs a GPU for each of " << GetParam().ranks << " ranks";
     }
   }
   DeviceRanks ranks() const { return {tested_library(), GetParam().ranks, GetParam().kind}; }
   int32_t size() const { return GetParam().ranks; }
+  static bool over_nccl() { return GetParam().kind != kCommPeer && GetParam().kind != kCommAuto; }
 };
 
 // What rank r contributes in round t.
@@ -164,7 +165,7 @@ TEST_P(DeviceCommTest, AllReduceAddsInRankOrderOnEveryRank) {
         for (size_t i = 0; i < count; ++i) expected[i] += block[i];
       }
       // NCCL's order is its own, and for two ranks there is only one.
-      if (GetParam().kind != kCommNccl || size() == 2) {
+      if (!over_nccl() || size() == 2) {
         EXPECT_EQ(got, expected) << count << " numbers";
       }
     }
@@ -214,11 +215,14 @@ TEST_P(DeviceCommTest, ACapturedExchangeRunsAgainOnNewNumbers) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, DeviceCommTest,
                          testing::Values(CommCase{2, kCommAuto}, CommCase{4, kCommAuto},
-                                         CommCase{2, kCommPeer}, CommCase{2, kCommNccl}),
+                                         CommCase{2, kCommPeer}, CommCase{2, kCommNccl},
+                                         CommCase{2, kCommNcclSymmetric}),
                          [](const auto& info) {
                            const std::string kind = info.param.kind == kCommPeer   ? "peer"
                                                     : info.param.kind == kCommNccl ? "nccl"
-                                                                                   : "auto";
+                                                    : info.param.kind == kCommNcclSymmetric
+                                                        ? "symmetric"
+                                                        : "auto";
                            return std::to_string(info.param.ranks) + "_" + kind;
                          });
 

@@ -294,10 +294,11 @@ TEST_F(AppendAttentionTest, IsTheAppendThenTheAttentionBitwise) {
 
 class LongProductTest : public SeamTest {};
 
-// More than kSegmentK of k, in one kernel for few rows and in two for many.
+// More than kSegmentK of k, in one kernel for few rows and in two for many; and less.
 TEST_F(LongProductTest, ARowHasTheSameBitsWhateverTheOthersAre) {
   open(ComputeType::kBF16);
-  for (const auto& [n, k] : {std::pair<int64_t, int64_t>{2048, 4096}, {40, 2176}, {4000, 3072}}) {
+  for (const auto& [n, k] :
+       {std::pair<int64_t, int64_t>{2048, 4096}, {40, 2176}, {4000, 3072}, {5120, 2048}}) {
     constexpr int32_t kRows = 300;
     const Memory weight = pack(random_bf16(static_cast<size_t>(n * k), 0.05f), n, k);
     const PackedMatrix matrix{weight.data(), kTypeBF16, n, k};
@@ -376,7 +377,7 @@ TEST_F(TuningTest, EveryWayToFillAStageGivesTheSameBits) {
           "tiled.spread=1,tiled.quiet=1", "tiled.quiet=1,tiled.copied=8",
           "tiled.copied=8,tiled.cluster=1,tiled.spread=1",
           "tiled.quiet=1,tiled.copied=16,tiled.cluster=1", "tiled.copied=16,tiled.cluster=2",
-          "deep=0", "six=0", "near=0"}) {
+          "deep=0", "six=0", "near=0", "trio=1", "trio=0"}) {
       ASSERT_EQ(setenv("CONCLAVE_CUDA_TUNING", tuning, 1), 0);
       open(ComputeType::kBF16);
       unsetenv("CONCLAVE_CUDA_TUNING");
