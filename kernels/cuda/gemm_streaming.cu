@@ -1,6 +1,7 @@
 // bfloat16 matrices with few rows per group, bound by reading weights once. A block owns kWarps
 // panels of one group's weight and at most 8 * kTiles of its rows. One warp keeps a ring of stages
-// filled by bulk copies (256 k of each panel, contiguous in memory, and the same k of each row);
+// filled by bulk copies (256 k of each panel, contiguous in memory); it and, with many rows, others
+// like it bring the same k of each row;
 // each of the others runs the MMA chain of one panel over all of k: weights are operand A, rows
 // operand B, so that 1 to 8 rows cost the same. With many rows several warps share a panel, each a
 // part of the rows; a long product of few rows has its two segments (gemm.cuh) run side by side.
@@ -28,6 +29,8 @@ struct Form {
   static constexpr int kTilesOfWarp = kTiles / kSplit;
   static constexpr int kPieces = kWarps * kSegments;  // of weights in a stage
   static constexpr int kConsumers = kPieces * kSplit;
+  static constexpr int kProducers = kTiles < 4 ? kTiles : 4;  // warps that bring rows
+  static constexpr int kWarpsInAll = kConsumers + kProducers;
   static constexpr int kRowsBytes = kTiles * 8 * kRowPitch;  // of one segment
   static constexpr int kStageBytes = kPieces * kPanelStageBytes + kSegments * kRowsBytes;
   static constexpr size_t kShared = size_t{kStages} * kStageBytes;
@@ -44,7 +47,7 @@ struct Ring {
 // The producer's view of a block's work.
 template <typename F>
 struct Producer {
-  static constexpr int kRowsPerLane = (F::kTiles * 8 + 31) / 32;
+  static_assert(F::kTiles * 8 <= F::kProducers * 32);
   Ring ring;
   const char* weight;  // of the first panel
   int32_t panels, k_blocks, panel_blocks;
@@ -69,31 +72,55 @@ struct Producer {
                 &ring.full[stage % F::kStages]);
     }
   }
-  // Row r of the task is x row indices[r / 32] of lane r % 32. Every lane arrives, lane 0 twice.
-  __device__ void load_rows(int32_t stage, const char* x, int64_t row_bytes,
-                            const int32_t (&indices)[kRowsPerLane], int32_t count) const {
+  // Producer warp p brings rows p, p + kProducers, … of the task, lane l knows which row of x the
+  // l-th of them is. Every lane arrives.
+  __device__ void load_rows(int32_t stage, const char* x, int64_t row_bytes, int32_t producer,
+                            int32_t index, int32_t count) const {
     const int32_t lane = threadIdx.x % 32;
     uint64_t* full = &ring.full[stage % F::kStages];
-    const uint32_t to = shared_address(place(stage)) + F::kPieces * kPanelStageBytes + lane * 16;
+    const uint32_t to = shared_address(place(stage)) + F::kPieces * kPanelStageBytes +
+                        producer * kRowPitch + lane * 16;
     const char* from = x + int64_t{stage} * kStageBlocks * kBlockK * 2 + lane * 16;
     const bool inside = lane < blocks(stage) * (kBlockK * 2 / 16);
-#pragma unroll
-    for (int i = 0; i < kRowsPerLane; ++i) {
-      const int32_t end = min(32, count - i * 32);
 #pragma unroll 4
-      for (int32_t r = 0; r < end; ++r) {
-        const int64_t row = __shfl_sync(~0u, indices[i], r);
+    for (int32_t i = 0; producer + i * F::kProducers < count; ++i) {
+      const int64_t row = __shfl_sync(~0u, index, i);
 #pragma unroll
-        for (int g = 0; g < F::kSegments; ++g) {
-          if (inside) {
-            async_load_16(to + g * F::kRowsBytes + (i * 32 + r) * kRowPitch,
-                          from + row * row_bytes + int64_t{g} * k_blocks * kBlockK * 2, true);
-          }
+      for (int g = 0; g < F::kSegments; ++g) {
+        if (inside) {
+          async_load_16(to + g * F::kRowsBytes + i * F::kProducers * kRowPitch,
+                        from + row * row_bytes + int64_t{g} * k_blocks * kBlockK * 2, true);
         }
       }
     }
     async_arrive(full);
-    if (lane == 0) barrier_arrive(full);
+  }
+
+  // All stages; weights, by the first producer warp, from stage `ahead` on.
+  __device__ void produce(const Gemm& gemm, const GemmTask& task, int32_t producer, int32_t stages,
+                          int32_t ahead) const {
+    const int32_t lane = threadIdx.x % 32;
+    const int32_t row = min(producer + lane * F::kProducers, task.rows - 1);
+    const auto index = static_cast<int32_t>(input_row(gemm, task.first + row));
+    for (int32_t s = 0; s < stages; ++s) {
+      if (s >= F::kStages) {
+        barrier_wait(&ring.empty[s % F::kStages], (s / F::kStages - 1) & 1);
+      }
+      if (producer == 0) {
+        if (s >= ahead) load_weights(s);
+        if (lane == 0) barrier_arrive(&ring.full[s % F::kStages]);
+      }
+      load_rows(s, static_cast<const char*>(gemm.x), int64_t{gemm.whole_k} * 2, producer, index,
+                task.rows);
+    }
+  }
+  // Of a block without rows: copies under way must land before it may end.
+  __device__ void drain(int32_t ahead) const {
+    for (int32_t s = 0; s < ahead; ++s) {
+      for (int p = 0; p < F::kProducers; ++p) barrier_arrive(&ring.full[s]);
+      if (threadIdx.x % 32 == 0) barrier_arrive(&ring.full[s]);
+      barrier_wait(&ring.full[s], 0);
+    }
   }
 };
 
@@ -174,7 +201,7 @@ __device__ bool hand_over(float (&c)[F::kTilesOfWarp][4],
 }
 
 template <typename F, Epilogue kEpilogue>
-__global__ void __launch_bounds__((F::kConsumers + 1) * 32) streaming_kernel(Gemm gemm) {
+__global__ void __launch_bounds__(F::kWarpsInAll * 32) streaming_kernel(Gemm gemm) {
   constexpr int kTiles = F::kTiles, kWarps = F::kWarps, kStages = F::kStages;
   extern __shared__ __align__(128) char stages_memory[];
   __shared__ uint64_t full[kStages], empty[kStages];
@@ -187,7 +214,7 @@ __global__ void __launch_bounds__((F::kConsumers + 1) * 32) streaming_kernel(Gem
   const Ring ring{stages_memory, full, empty};
   if (threadIdx.x == 0) {
     for (int s = 0; s < kStages; ++s) {
-      barrier_init(&full[s], 33);  // the producer's lanes, and its announcement of the weights
+      barrier_init(&full[s], F::kProducers * 32 + 1);  // lanes, and the announcement of the weights
       barrier_init(&empty[s], panels * F::kSegments * F::kSplit);
     }
     fence_barrier_init();
@@ -206,37 +233,23 @@ __global__ void __launch_bounds__((F::kConsumers + 1) * 32) streaming_kernel(Gem
     for (int32_t s = 0; task.rows > 0 && s < ahead; ++s) producer.load_weights(s);
   }
   wait_for_predecessor_then_trigger();
+  bool loading = false;
   if (warp == F::kConsumers) {
-    const bool loading = task.rows > 0 && ahead > 0;
+    loading = task.rows > 0;
     if (!gemm.lists_final) task = find_task(gemm, blockIdx.y, kTiles * 8);
     if (lane == 0) shared_task = task;
-    __syncthreads();
-    if (task.rows == 0) {
-      // Copies under way must land before the block may end.
-      for (int32_t s = 0; loading && s < ahead; ++s) {
-        barrier_arrive(&full[s]);
-        if (lane == 0) barrier_arrive(&full[s]);
-        barrier_wait(&full[s], 0);
-      }
-      return;
-    }
-    producer.weight = task.weight + panel_offset;
-    int32_t rows[producer.kRowsPerLane];
-#pragma unroll
-    for (int i = 0; i < producer.kRowsPerLane; ++i) {
-      const int32_t row = min(lane + i * 32, task.rows - 1);
-      rows[i] = static_cast<int32_t>(input_row(gemm, task.first + row));
-    }
-    for (int32_t s = 0; s < stages; ++s) {
-      if (s >= kStages) barrier_wait(&empty[s % kStages], (s / kStages - 1) & 1);
-      if (s >= ahead) producer.load_weights(s);
-      producer.load_rows(s, static_cast<const char*>(gemm.x), int64_t{gemm.whole_k} * 2, rows,
-                         task.rows);
-    }
-    return;
   }
   __syncthreads();
   task = shared_task;
+  if (warp >= F::kConsumers) {
+    producer.weight = task.weight + panel_offset;
+    if (task.rows > 0) {
+      producer.produce(gemm, task, warp - F::kConsumers, stages, ahead);
+    } else if (loading) {
+      producer.drain(ahead);
+    }
+    return;
+  }
   if (task.rows == 0 || warp >= panels * F::kSegments * F::kSplit) return;
   float c[F::kTilesOfWarp][4] = {};
   multiply_panel(producer, warp, stages, c);
@@ -282,7 +295,7 @@ struct Variant {
     const dim3 grid(static_cast<unsigned>((panels_of(gemm.n) + F::kWarps - 1) / F::kWarps),
                     static_cast<unsigned>(task_bound(gemm, F::kTiles * 8)));
     if (grid.x == 0 || grid.y == 0) return cudaSuccess;
-    const dim3 block((F::kConsumers + 1) * 32);
+    const dim3 block(F::kWarpsInAll * 32);
     if (epilogue == Epilogue::kFloat) {
       return start(streaming_kernel<F, Epilogue::kFloat>, grid, block, kShared, stream, gemm);
     }
