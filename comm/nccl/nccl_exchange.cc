@@ -47,7 +47,8 @@ Status nccl_create(Context* context, Comm* comm) {
     return fail(kPeerLost, "the ranks did not exchange NCCL's id");
   }
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-  config.blocking = 0;
+  // NCCL 2.28 cannot register windows of a communicator that does not block.
+  config.blocking = comm->symmetric ? 1 : 0;
   const ncclResult_t result =
       comm->library->init_rank(&comm->nccl, comm->size, all[0], comm->rank, &config);
   return settle(comm, result, kInitSeconds, "ncclCommInitRankConfig");

@@ -312,8 +312,9 @@ struct Variant {
 // enough bytes under way.
 template <int kTiles>
 using Narrow = Variant<Form<kTiles, 1, kTiles == 8 ? 5 : 6, kTiles >= 4 ? kTiles / 2 : 1>>;
+// Two blocks of up to 16 rows fit a multiprocessor.
 template <int kTiles>
-using Wide = Variant<Form<kTiles, 4, 3>>;
+using Wide = Variant<Form<kTiles, kTiles == 2 ? 3 : 4, 3>>;
 // Three panels a block: where that gives every multiprocessor one block.
 template <int kTiles>
 using Trio = Variant<Form<kTiles, 3,
@@ -388,7 +389,7 @@ cudaError_t gemm_streaming(const Gemm& gemm, Epilogue epilogue, const Machine& m
   const int64_t places = int64_t{gemm.rows.bound} * gemm.top_k;
   const int64_t most = gemm.counts == nullptr ? places : gemm.rows.bound;
   const int64_t likely =
-      gemm.counts == nullptr ? places : 2 * ((places + gemm.groups - 1) / gemm.groups) + 4;
+      gemm.counts == nullptr ? places : (places + gemm.groups - 1) / gemm.groups + 4;
   const int64_t rows = most < likely ? most : likely;
   if (rows <= 8) return run_tiles<1>(gemm, epilogue, machine, stream);
   if (rows <= 16) return run_tiles<2>(gemm, epilogue, machine, stream);
