@@ -39,7 +39,8 @@ struct Gemm {
   const void* weight;
   int32_t dtype;  // of the weights; float32 compute only
   int32_t n, k;
-  int32_t whole_k;  // row stride of x, and k of the packed weight; above k where this is one segment
+  int32_t whole_k;   // row stride of x, and k of the packed weight; above k where this is one segment
+  int32_t segments;  // that k is cut into here: 1 or 2
   const void* x;    // act
   void* out;
   const float* bias;

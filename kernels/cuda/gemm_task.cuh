@@ -72,10 +72,11 @@ __device__ inline int64_t input_row(const Gemm& gemm, int32_t place) {
 
 // c is the accumulator fragment of mma.m16n8k16: rows lane / 4 and + 8 of a panel, columns (places)
 // 2 * (lane % 4) and + 1, of which the first `rows` exist. second: of kFloat, the same of a second
-// segment; null: there is none.
+// segment; null: there is none. onto_first: c is the second segment, the first is in `out`.
 template <Epilogue kEpilogue>
 __device__ inline void store_fragment(const Gemm& gemm, int32_t panel, int32_t place, int32_t rows,
-                                      const float (&c)[4], const float* second = nullptr) {
+                                      const float (&c)[4], const float* second = nullptr,
+                                      bool onto_first = false) {
   const int32_t lane = threadIdx.x % 32;
   const int32_t upper = panel * 16 + lane / 4;
 #pragma unroll
@@ -101,6 +102,10 @@ __device__ inline void store_fragment(const Gemm& gemm, int32_t panel, int32_t p
           static_cast<bf16*>(gemm.out)[row * gemm.n + feature] = from_float<bf16>(value);
         } else {
           float* to = static_cast<float*>(gemm.out) + int64_t{at} * gemm.n + feature;
+          if (onto_first) {
+            *to = *to + value;
+            continue;
+          }
           const float sum = gemm.bias == nullptr ? value : value + gemm.bias[feature];
           const float first = gemm.accumulate != 0 ? *to + sum : sum;
           *to = second == nullptr ? first : first + second[half * 2 + column];

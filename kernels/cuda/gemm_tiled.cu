@@ -37,8 +37,8 @@ struct Shared {
   int32_t tasks;
 };
 
-// How the call is worked on: groups are cut into tasks of kCluster tiles of at most `rows` rows each;
-// how stages are filled is said in tuning.h. The same results whatever it holds.
+// How the call is worked on: groups are cut into tasks of kCluster tiles of at most `rows` rows
+// each; how stages are filled is said in tuning.h. The same results whatever it holds.
 struct Cut {
   int32_t rows;
   TiledFill fill;
@@ -122,7 +122,7 @@ __device__ Tile tile_of(const Gemm& gemm, const Shared& shared, int32_t index) {
   tile.rows = max(0, min(size, rows - done));
   tile.first = offset + min(done, rows - 1);
   tile.width = weight == nullptr ? 0 : max(1, (tile.rows + kRowStep - 1) / kRowStep) * kRowStep;
-  tile.weight = weight + int64_t{tile.first_panel} * (gemm.whole_k / kBlockK) * kBlockBytes;
+  tile.weight = weight + int64_t{tile.first_panel} * (gemm.k / kBlockK) * kBlockBytes;
   return tile;
 }
 
@@ -132,53 +132,23 @@ __device__ int32_t panel_of_slot(int32_t slot) {
   return slot / 8 * 8 + slot % 4 * 2 + slot / 4 % 2;
 }
 
-// With fill.quiet a warp says once that its rows of a stage are there, when those of kLag stages
-// later are already under way, instead of every thread's copies saying so themselves. The consumers
-// free a stage before they need the one kLag back, so kLag < kStages - 1 cannot stop the ring.
-constexpr uint32_t kLag = 2;
-static_assert(kLag < kStages - 1);
-
-__device__ inline void announce(Shared& shared, uint32_t iteration) {
-  __syncwarp();
-  if (threadIdx.x % 32 == 0) barrier_arrive(&shared.full[iteration % kStages]);
-}
-
-// This warp's share of a stage's weights by the copy engine: a lane a panel. Places below
-// fill.copied are not the engine's; of the others each block of a cluster brings an equal part.
+// This warp's share of a stage's weights by the copy engine, a lane a panel: each block of a
+// cluster brings an equal part, and where it spreads, each of its producer warps.
 template <int kCluster>
 __device__ inline void load_panels(const Cut& cut, Shared& shared, const Tile& tile, char* to,
-                                   uint32_t stage, int32_t panel_blocks, int32_t block) {
+                                   uint32_t stage, int32_t k_blocks, int32_t block) {
   const int32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int32_t bulk = kPanels - cut.fill.copied;
-  if (threadIdx.x == 0) {
-    barrier_expect(&shared.full[stage], max(0, tile.panels - cut.fill.copied) * kBlockBytes);
-  }
+  if (threadIdx.x == 0) barrier_expect(&shared.full[stage], tile.panels * kBlockBytes);
   __syncwarp();
   const int32_t warps = cut.fill.spread != 0 ? kGroupThreads / 32 : 1;
-  const int32_t share = bulk / kCluster / warps;
+  const int32_t share = kPanels / kCluster / warps;
   if (warp >= warps || lane >= share) return;
-  const int32_t slot = cut.fill.copied +
-                       (static_cast<int32_t>(cluster_rank()) * warps + warp) * share + lane;
+  const int32_t slot = (static_cast<int32_t>(cluster_rank()) * warps + warp) * share + lane;
   const int32_t panel = panel_of_slot(slot);
   if (panel >= tile.panels) return;
   bulk_load_multicast(to + slot * kBlockBytes,
-                      tile.weight + (int64_t{panel} * panel_blocks + block) * kBlockBytes, kBlockBytes,
+                      tile.weight + (int64_t{panel} * k_blocks + block) * kBlockBytes, kBlockBytes,
                       &shared.full[stage], (1 << kCluster) - 1);
-}
-
-// The other panels by the threads' own copies, 16 bytes of each panel a thread.
-__device__ inline void copy_panels(int32_t copied, const Tile& tile, const char* to,
-                                   int32_t panel_blocks, int32_t block) {
-  const uint32_t address = shared_address(to) + threadIdx.x * 16;
-  const char* from = tile.weight + int64_t{block} * kBlockBytes + threadIdx.x * 16;
-#pragma unroll 4
-  for (int32_t slot = 0; slot < copied; ++slot) {
-    const int32_t panel = panel_of_slot(slot);
-    if (panel < tile.panels) {
-      async_load_16(address + slot * kBlockBytes, from + int64_t{panel} * panel_blocks * kBlockBytes,
-                    true);
-    }
-  }
 }
 
 template <int kCluster>
@@ -186,7 +156,7 @@ __device__ void produce(const Gemm& gemm, const Cut& cut, Shared& shared, char* 
                         int32_t tiles) {
   const int32_t thread = threadIdx.x;
   const int32_t chunk = thread % 8, line = thread / 8;
-  const int32_t k_blocks = gemm.k / kBlockK, panel_blocks = gemm.whole_k / kBlockK;
+  const int32_t k_blocks = gemm.k / kBlockK;
   constexpr int kLines = kMaxRows / kRowStep;
   uint32_t iteration = 0;
   for (int32_t index = blockIdx.x / kCluster; index < tiles; index += gridDim.x / kCluster) {
@@ -197,14 +167,13 @@ __device__ void produce(const Gemm& gemm, const Cut& cut, Shared& shared, char* 
     for (int i = 0; i < kLines; ++i) {
       const int32_t row = max(0, min(line + i * kRowStep, tile.rows - 1));
       rows[i] = static_cast<const char*>(gemm.x) +
-                (input_row(gemm, tile.first + row) * gemm.whole_k + chunk * 8) * 2;
+                (input_row(gemm, tile.first + row) * gemm.k + chunk * 8) * 2;
     }
     for (int32_t block = 0; block < k_blocks; ++block, ++iteration) {
       const uint32_t stage = iteration % kStages;
       if (iteration >= kStages) barrier_wait(&shared.empty[stage], (iteration / kStages - 1) & 1);
       char* to = stages + stage * kStageBytes;
-      load_panels<kCluster>(cut, shared, tile, to, stage, panel_blocks, block);
-      copy_panels(cut.fill.copied, tile, to, panel_blocks, block);
+      load_panels<kCluster>(cut, shared, tile, to, stage, k_blocks, block);
       const uint32_t row_address =
           shared_address(to) + kWeightBytes + line * kRowBytes + (chunk ^ (line % 8)) * 16;
 #pragma unroll
@@ -213,20 +182,8 @@ __device__ void produce(const Gemm& gemm, const Cut& cut, Shared& shared, char* 
           async_load_16(row_address + i * kRowStep * kRowBytes, rows[i] + block * kRowBytes, true);
         }
       }
-      if (cut.fill.quiet == 0) {
-        async_arrive(&shared.full[stage]);
-        continue;
-      }
-      async_commit();
-      if (iteration < kLag) continue;
-      async_wait<kLag>();
-      announce(shared, iteration - kLag);
+      async_arrive(&shared.full[stage]);
     }
-  }
-  if (cut.fill.quiet == 0) return;
-  async_wait<0>();
-  for (uint32_t i = iteration < kLag ? 0 : iteration - kLag; i < iteration; ++i) {
-    announce(shared, i);
   }
 }
 
@@ -285,51 +242,15 @@ __device__ void write_rows(const Gemm& gemm, const Tile& tile, int32_t panel, in
   __syncwarp();
 }
 
-template <int kCluster, Epilogue kEpilogue, int kN>
-__device__ void consume_tile(const Gemm& gemm, Shared& shared, const char* stages, char* staging,
-                             const Tile& tile, bool fenced, uint32_t& iteration) {
-  const int32_t group = threadIdx.x / kGroupThreads - 1;  // 0 or 1
-  const int32_t warp = threadIdx.x % kGroupThreads / 32, lane = threadIdx.x % 32;
-  const int32_t k_blocks = gemm.k / kBlockK;
-  float c[2][kN / 2];
-#pragma unroll
-  for (int i = 0; i < kN / 2; ++i) c[0][i] = c[1][i] = 0;
-  // Both blocks write into this one's stages, and it into theirs.
-  const auto release = [&](uint32_t which) {
-    if (lane >= kCluster) return;
-    uint64_t* empty = &shared.empty[which % kStages];
-    fenced ? fenced_barrier_arrive_at(empty, lane) : barrier_arrive_at(empty, lane);
-  };
-  for (int32_t block = 0; block < k_blocks; ++block, ++iteration) {
-    const uint32_t stage = iteration % kStages;
-    barrier_wait(&shared.full[stage], iteration / kStages & 1);
-    // Here and not in the producer, where it would wait for all copies under way.
-    fence_async_proxy();
-    const uint32_t address = shared_address(stages) + stage * kStageBytes;
-    const uint64_t a = descriptor_swizzle_128(address + group * 8 * kBlockBytes);
-    const uint64_t b = descriptor_swizzle_128(address + kWeightBytes);
-    wgmma_fence();
-#pragma unroll
-    for (int step = 0; step < 4; ++step) {
-      Wgmma<kN>::run(c[0], a + step * (32 >> 4), b + step * (32 >> 4));
-      Wgmma<kN>::run(c[1], a + ((4 * kBlockBytes + step * 32) >> 4), b + step * (32 >> 4));
-    }
-    wgmma_commit();
-    wgmma_wait<1>();
-    if (block > 0) release(iteration - 1);
-  }
-  wgmma_wait<0>();
-  release(iteration - 1);
-
-  const int32_t slot = group * 8 + warp * 2;  // of its two panels
-  const int32_t panel = tile.first_panel + slot;
-  if (slot >= tile.panels) return;
+// A warp's two panels. A later segment is added to what the first wrote.
+template <Epilogue kEpilogue, int kN>
+__device__ inline void write_tile(const Gemm& gemm, const Tile& tile, int32_t panel,
+                                  int32_t segment, const float (&c)[2][kN / 2], char* staging) {
   const int32_t width = kEpilogue == Epilogue::kSwiglu ? gemm.n / 2 : gemm.n;
   if (kEpilogue != Epilogue::kFloat && width % 8 == 0) {
 #pragma unroll
     for (int pair = 0; pair < kN / 16; ++pair) {
-      write_rows<kEpilogue>(gemm, tile, panel, pair, c,
-                            staging + (group * 4 + warp) * kStagingBytes);
+      write_rows<kEpilogue>(gemm, tile, panel, pair, c, staging);
     }
     return;
   }
@@ -338,22 +259,65 @@ __device__ void consume_tile(const Gemm& gemm, Shared& shared, const char* stage
 #pragma unroll
     for (int p = 0; p < 2; ++p) {
       const float fragment[4] = {c[p][i * 4], c[p][i * 4 + 1], c[p][i * 4 + 2], c[p][i * 4 + 3]};
-      store_fragment<kEpilogue>(gemm, panel + p, tile.first + i * 8, tile.rows - i * 8, fragment);
+      store_fragment<kEpilogue>(gemm, panel + p, tile.first + i * 8, tile.rows - i * 8, fragment,
+                                nullptr, segment > 0);
+    }
+  }
+}
+
+template <int kCluster, Epilogue kEpilogue, int kN>
+__device__ void consume_tile(const Gemm& gemm, Shared& shared, const char* stages, char* staging,
+                             const Tile& tile, uint32_t& iteration) {
+  const int32_t group = threadIdx.x / kGroupThreads - 1;  // 0 or 1
+  const int32_t warp = threadIdx.x % kGroupThreads / 32, lane = threadIdx.x % 32;
+  // Both blocks write into this one's stages, and it into theirs.
+  const auto release = [&](uint32_t which) {
+    if (lane >= kCluster) return;
+    barrier_arrive_at(&shared.empty[which % kStages], lane);
+  };
+  const int32_t slot = group * 8 + warp * 2;  // of its two panels
+  for (int32_t segment = 0; segment < gemm.segments; ++segment) {
+    float c[2][kN / 2];
+#pragma unroll
+    for (int i = 0; i < kN / 2; ++i) c[0][i] = c[1][i] = 0;
+    const int32_t k_blocks = gemm.k / gemm.segments / kBlockK;
+    for (int32_t block = 0; block < k_blocks; ++block, ++iteration) {
+      const uint32_t stage = iteration % kStages;
+      barrier_wait(&shared.full[stage], iteration / kStages & 1);
+      // Here and not in the producer, where it would wait for all copies under way.
+      fence_async_proxy();
+      const uint32_t address = shared_address(stages) + stage * kStageBytes;
+      const uint64_t a = descriptor_swizzle_128(address + group * 8 * kBlockBytes);
+      const uint64_t b = descriptor_swizzle_128(address + kWeightBytes);
+      wgmma_fence();
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        Wgmma<kN>::run(c[0], a + step * (32 >> 4), b + step * (32 >> 4));
+        Wgmma<kN>::run(c[1], a + ((4 * kBlockBytes + step * 32) >> 4), b + step * (32 >> 4));
+      }
+      wgmma_commit();
+      wgmma_wait<1>();
+      if (block > 0) release(iteration - 1);
+    }
+    wgmma_wait<0>();
+    release(iteration - 1);
+    if (slot < tile.panels) {
+      write_tile<kEpilogue, kN>(gemm, tile, tile.first_panel + slot, segment, c,
+                                staging + (group * 4 + warp) * kStagingBytes);
     }
   }
 }
 
 template <int kCluster, Epilogue kEpilogue>
-__device__ void consume(const Gemm& gemm, const Cut& cut, Shared& shared, const char* stages,
-                        char* staging, int32_t tiles) {
-  const bool fenced = cut.fill.fence != 0;
+__device__ void consume(const Gemm& gemm, Shared& shared, const char* stages, char* staging,
+                        int32_t tiles) {
   uint32_t iteration = 0;
   for (int32_t index = blockIdx.x / kCluster; index < tiles; index += gridDim.x / kCluster) {
     const Tile tile = tile_of<kCluster>(gemm, shared, index);
     switch (tile.width) {
-#define CONCLAVE_WIDTH(n)                                                                         \
-  case n:                                                                                         \
-    consume_tile<kCluster, kEpilogue, n>(gemm, shared, stages, staging, tile, fenced, iteration); \
+#define CONCLAVE_WIDTH(n)                                                                 \
+  case n:                                                                                 \
+    consume_tile<kCluster, kEpilogue, n>(gemm, shared, stages, staging, tile, iteration); \
     break;
       CONCLAVE_WIDTH(16)
       CONCLAVE_WIDTH(32)
@@ -381,7 +345,7 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
   char* staging = stages + kStages * kStageBytes;
   if (threadIdx.x == 0) {
     for (int s = 0; s < kStages; ++s) {
-      barrier_init(&shared.full[s], cut.fill.quiet != 0 ? kGroupThreads / 32 : kGroupThreads);
+      barrier_init(&shared.full[s], kGroupThreads);
       barrier_init(&shared.empty[s], 8 * kCluster);  // the consumer warps of both blocks
     }
     fence_barrier_init();
@@ -397,7 +361,7 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
     produce<kCluster>(gemm, cut, shared, stages, tiles);
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
-    consume<kCluster, kEpilogue>(gemm, cut, shared, stages, staging, tiles);
+    consume<kCluster, kEpilogue>(gemm, shared, stages, staging, tiles);
   }
   // The other block may still arrive at this one's barriers.
   cluster_synchronize();

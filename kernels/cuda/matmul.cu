@@ -22,29 +22,29 @@ int64_t streamed_rows(const Gemm& gemm) {
   return gemm.n >= kLargeMatrixOutputs ? kTiledRowsOfLargeMatrix : kTiledRows;
 }
 
-// One chain.
-cudaError_t run_chain(Context* context, const Gemm& gemm, Epilogue epilogue, cudaStream_t stream) {
+bool has_many_rows(const Gemm& gemm) {
   const int64_t rows =
       int64_t{gemm.rows.bound} * gemm.top_k / (gemm.counts == nullptr ? 1 : gemm.groups);
-  if (rows > streamed_rows(gemm)) {
-    return gemm_tiled(gemm, epilogue, context->machine, stream);
-  }
-  return gemm_streaming(gemm, epilogue, context->machine, stream);
+  return rows > streamed_rows(gemm);
 }
 
-// One segment after the other, the second added to what the first wrote, unless the rows are few.
-cudaError_t run_segments(Context* context, const Gemm& gemm, cudaStream_t stream) {
-  if (can_stream_segments(gemm, context->machine)) return gemm_streaming_segments(gemm, stream);
+// Two chains for each output: in one kernel, but for few rows of a weight with many panels.
+cudaError_t run_segments(Context* context, Gemm gemm, cudaStream_t stream) {
+  const Machine& machine = context->machine;
+  gemm.segments = 2;
+  if (has_many_rows(gemm)) return gemm_tiled(gemm, Epilogue::kFloat, machine, stream);
+  if (can_stream_segments(gemm, machine)) return gemm_streaming_segments(gemm, stream);
   Gemm segment = gemm;
+  segment.segments = 1;
   segment.k = gemm.k / 2;
-  const cudaError_t error = run_chain(context, segment, Epilogue::kFloat, stream);
+  const cudaError_t error = gemm_streaming(segment, Epilogue::kFloat, machine, stream);
   if (error != cudaSuccess) return error;
   segment.weight =
       static_cast<const char*>(gemm.weight) + int64_t{segment.k} / kBlockK * kBlockBytes;
   segment.x = static_cast<const char*>(gemm.x) + int64_t{segment.k} * 2;
   segment.bias = nullptr;
   segment.accumulate = 1;
-  return run_chain(context, segment, Epilogue::kFloat, stream);
+  return gemm_streaming(segment, Epilogue::kFloat, machine, stream);
 }
 
 // The sums are those of the shape alone (gemm.cuh).
@@ -54,7 +54,8 @@ cudaError_t run(Context* context, const Gemm& gemm, Epilogue epilogue, cudaStrea
   if (epilogue == Epilogue::kFloat && gemm.k > kSegmentK && gemm.k % 128 == 0) {
     return run_segments(context, gemm, stream);
   }
-  return run_chain(context, gemm, epilogue, stream);
+  return has_many_rows(gemm) ? gemm_tiled(gemm, epilogue, context->machine, stream)
+                             : gemm_streaming(gemm, epilogue, context->machine, stream);
 }
 
 Gemm base(RowCount rows, const void* x, int64_t n, int64_t k, int32_t dtype, void* out) {
@@ -65,6 +66,7 @@ Gemm base(RowCount rows, const void* x, int64_t n, int64_t k, int32_t dtype, voi
   gemm.dtype = dtype;
   gemm.n = static_cast<int32_t>(n);
   gemm.k = gemm.whole_k = static_cast<int32_t>(k);
+  gemm.segments = 1;
   gemm.x = x;
   gemm.out = out;
   return gemm;

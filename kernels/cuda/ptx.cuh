@@ -80,17 +80,6 @@ __device__ inline void barrier_arrive_at(uint64_t* barrier, uint32_t rank) {
       "r"(rank)
       : "memory");
 }
-// With that fence; to compare.
-__device__ inline void fenced_barrier_arrive_at(uint64_t* barrier, uint32_t rank) {
-  asm volatile(
-      "{\n"
-      ".reg .b32 remote;\n"
-      "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n"
-      "}\n" ::"r"(shared_address(barrier)),
-      "r"(rank)
-      : "memory");
-}
 
 // --- copies into shared memory
 // 16-byte aligned addresses, a multiple of 16 bytes; completes on the barrier.
@@ -121,11 +110,6 @@ __device__ inline void async_load_16(uint32_t to, const void* from, bool valid) 
 __device__ inline void async_arrive(uint64_t* barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(barrier))
                : "memory");
-}
-__device__ inline void async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int kPending>
-__device__ inline void async_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 // Ordinary shared-memory writes before it are seen by the tensor cores' and the copy engine's
 // reads.
