@@ -353,6 +353,7 @@ TEST_F(DeviceWorkerTest, TheNextPlanIsEnqueuedWhileAStepRuns) {
     send_plan(decode_plan(step + 1, 0));
     tokens.push_back(wait_token(step));
     tokens.push_back(wait_token(step + 1));
+    ASSERT_FALSE(HasFailure());
   }
   EXPECT_EQ(tokens, expected);
 }
