@@ -300,6 +300,7 @@ std::vector<std::byte> encode(const StepPlan& plan) {
   out.put(plan.log_level);
   out.put(static_cast<uint8_t>(plan.shared_kv));
   out.put(static_cast<uint8_t>(plan.report_routing));
+  out.put(static_cast<uint8_t>(plan.may_be_followed));
   out.put(static_cast<uint8_t>(plan.prepare.has_value()));
   if (plan.prepare) put_update(out, *plan.prepare);
   out.put(static_cast<uint32_t>(plan.kv_moves.size()));
@@ -326,6 +327,7 @@ absl::StatusOr<StepPlan> decode_step_plan(std::span<const std::byte> bytes) {
   plan.log_level = in.get<int8_t>();
   plan.shared_kv = in.get<uint8_t>() != 0;
   plan.report_routing = in.get<uint8_t>() != 0;
+  plan.may_be_followed = in.get<uint8_t>() != 0;
   if (in.get<uint8_t>() != 0) plan.prepare = get_update(in);
   plan.kv_moves.resize(in.get_count(16));
   for (KvMove& move : plan.kv_moves) {

@@ -86,6 +86,9 @@ struct StepPlan {
   // Block ids are good on every rank: each publishes the K/V of its rows to all. Needed for coherent chunks.
   bool shared_kv = false;
   bool report_routing = false;  // the result shall carry RoutingCounts of every rank
+  // The next plan may come before this one's result and ask for tokens that this one samples: ranks
+  // that can have two steps under way look for it.
+  bool may_be_followed = false;
   std::optional<PlacementUpdate> prepare;  // begin to load it; placement_epoch names what is in force
   std::vector<KvMove> kv_moves;
   std::vector<SequenceChunk> chunks;

@@ -38,16 +38,27 @@ DeviceExecutor::DeviceExecutor(Parts parts, const Options& options)
     : parts_(std::move(parts)),
       options_(options),
       piece_rows_(piece_rows(*parts_.spec, options.max_step_tokens)),
-      batch_({options.ranks, options.max_step_tokens,
-              std::min(options.max_model_len, parts_.spec->max_positions), options.kv_blocks,
-              parts_.spec->vocab, /*coherent=*/false, /*previous_by_reference=*/true}),
       step_(parts_.device),
       layers_({parts_.device, parts_.spec, parts_.weights, parts_.exchange, parts_.kv},
               {options.max_step_tokens, kHeadRowsPerRow * options.max_step_tokens, piece_rows_}),
-      results_(parts_.device, &layers_,
-               {kHeadRowsPerRow * options.max_step_tokens,
-                static_cast<int32_t>(parts_.spec->moe_layers().size()), parts_.spec->experts,
-                parts_.spec->top_k, parts_.spec->vocab}) {}
+      flights_{Flight(step_limits(), parts_, &layers_, results_shape()),
+               Flight(step_limits(), parts_, &layers_, results_shape())} {}
+
+StepLimits DeviceExecutor::step_limits() const {
+  return {options_.ranks,
+          options_.max_step_tokens,
+          std::min(options_.max_model_len, parts_.spec->max_positions),
+          options_.kv_blocks,
+          parts_.spec->vocab,
+          /*coherent=*/false,
+          /*previous_by_reference=*/true};
+}
+
+DeviceResults::Shape DeviceExecutor::results_shape() const {
+  return {kHeadRowsPerRow * options_.max_step_tokens,
+          static_cast<int32_t>(parts_.spec->moe_layers().size()), parts_.spec->experts,
+          parts_.spec->top_k, parts_.spec->vocab};
+}
 
 int32_t DeviceExecutor::piece_rows(const model::ModelSpec& spec, int32_t max_step_tokens) {
   return static_cast<int32_t>(std::clamp<int64_t>(kMaxLogitsBytes / (int64_t{4} * spec.vocab), 1,
@@ -68,11 +79,13 @@ absl::StatusOr<std::unique_ptr<DeviceExecutor>> DeviceExecutor::create(Parts par
 
 absl::Status DeviceExecutor::reserve() {
   ASSIGN_OR_RETURN(stream_, parts_.device->make_stream(/*high_priority=*/true));
-  ASSIGN_OR_RETURN(done_, parts_.device->make_event(/*timing=*/false));
   const int32_t rows = options_.max_step_tokens;
   RETURN_IF_ERROR(step_.reserve({rows, rows, kHeadRowsPerRow * rows}, kFirstListBytes));
   RETURN_IF_ERROR(layers_.reserve());
-  RETURN_IF_ERROR(results_.reserve());
+  for (Flight& flight : flights_) {
+    ASSIGN_OR_RETURN(flight.done, parts_.device->make_event(/*timing=*/false));
+    RETURN_IF_ERROR(flight.results.reserve());
+  }
   previous_.reserve(static_cast<size_t>(rows));
   return absl::OkStatus();
 }
@@ -97,69 +110,112 @@ DeviceExecutor::Extent DeviceExecutor::extent_of(const protocol::StepPlan& plan)
 }
 
 absl::Status DeviceExecutor::run(const protocol::StepPlan& plan) {
-  const double begin = parts_.clock();
-  parts_.progress->begin_step(plan.step);
-  parts_.progress->enter("plan");
-  RETURN_IF_ERROR(batch_.assign(plan, options_.rank, previous_));
-  for (int32_t layer = 0; layer < parts_.spec->layers; ++layer) {
-    RETURN_IF_ERROR(options_.fault.strike(options_.rank, plan.step, layer));
+  RETURN_IF_ERROR(enqueue(plan));
+  return finish();
+}
+
+absl::Status DeviceExecutor::enqueue(const protocol::StepPlan& plan) {
+  if (flying_ == flights_.size()) {
+    return absl::InternalError(absl::StrCat("step ", plan.step, " came while two steps run"));
   }
-  results_.begin();
+  Flight& flight = flights_[next_];
+  flight.ended = flight.watched = false;
+  flight.step = plan.step;
+  flight.deadline_ms = plan.deadline_ms;
+  flight.begin = parts_.clock();
+  flight.operation = "plan";
+  flight.looks = 0;
+  if (flying_ == 0) RETURN_IF_ERROR(watch(&flight));
+  RETURN_IF_ERROR(flight.batch.assign(plan, options_.rank, previous_));
   const Extent extent = extent_of(plan);
-  exchanged_rows_ = extent.rows;
+  flight.exchanged_rows = extent.rows;
+  flight.overlaps = extent.decode;
+  if (flying_ > 0 && !(extent.decode && oldest().overlaps)) RETURN_IF_ERROR(drain());
+  if (flying_ > 0 && !oldest().ended) ++steps_overlapped_;
+  flight.results.begin();
   const bool alone = parts_.exchange == nullptr;
-  if (extent.rows > 0 && (batch_.rows() > 0 || !alone)) {
-    RETURN_IF_ERROR(extent.decode && options_.graphs ? run_decode(plan, extent)
-                                                     : run_eagerly(plan, extent));
-  }
-  remember_sampled(plan);
-  step_seconds_ = parts_.clock() - begin;
+  flight.ended = extent.rows == 0 || (flight.batch.rows() == 0 && alone);
+  if (!flight.ended) RETURN_IF_ERROR(enqueue_rows(plan, extent, &flight));
+  remember_sampled(plan, flight.batch);
+  next_ = (next_ + 1) % flights_.size();
+  ++flying_;
   return absl::OkStatus();
 }
 
+// The step is the one that the rank is at: what heartbeats say, where faults strike, whose time
+// runs.
+absl::Status DeviceExecutor::watch(Flight* flight) {
+  flight->watched = true;
+  flight->begin = std::max(flight->begin, last_end_);
+  flight->deadline = Deadline::after_ms(flight->deadline_ms);
+  parts_.progress->begin_step(flight->step);
+  parts_.progress->enter(flight->operation);
+  for (int32_t layer = 0; layer < parts_.spec->layers; ++layer) {
+    RETURN_IF_ERROR(options_.fault.strike(options_.rank, flight->step, layer));
+  }
+  return absl::OkStatus();
+}
+
+void DeviceExecutor::enter(Flight* flight, const char* operation) {
+  flight->operation = operation;
+  if (flight->watched) parts_.progress->enter(operation);
+}
+
+absl::Status DeviceExecutor::enqueue_rows(const protocol::StepPlan& plan, const Extent& extent,
+                                          Flight* flight) {
+  RETURN_IF_ERROR(extent.decode && options_.graphs ? run_decode(plan, extent, flight)
+                                                   : run_eagerly(plan, extent, flight));
+  return check(ops().event_record(parts_.device->context(), stream_.get(), flight->done.get()));
+}
+
 absl::Status DeviceExecutor::assign(const protocol::StepPlan& plan, const StepBounds& bounds,
-                                    int32_t max_keys) {
+                                    int32_t max_keys, const Flight& flight) {
+  if (!step_.fits(flight.batch, bounds)) RETURN_IF_ERROR(drain());
   bool moved = false;
-  RETURN_IF_ERROR(step_.assign(batch_, plan, bounds, max_keys, &moved));
+  RETURN_IF_ERROR(step_.assign(flight.batch, plan, bounds, max_keys, &moved));
   if (moved) graphs_.clear();
   return step_.send(stream_.get());
 }
 
-absl::Status DeviceExecutor::run_eagerly(const protocol::StepPlan& plan, const Extent& extent) {
-  const auto head_rows = static_cast<int32_t>(batch_.head_rows().size());
-  RETURN_IF_ERROR(
-      assign(plan, {extent.rows, std::max(1, extent.own_chunks), head_rows}, extent.max_keys));
+absl::Status DeviceExecutor::run_eagerly(const protocol::StepPlan& plan, const Extent& extent,
+                                         Flight* flight) {
+  const auto head_rows = static_cast<int32_t>(flight->batch.head_rows().size());
+  RETURN_IF_ERROR(assign(plan, {extent.rows, std::max(1, extent.own_chunks), head_rows},
+                         extent.max_keys, *flight));
   const DeviceStepView& view = step_.view();
-  parts_.progress->enter("device layers");
+  DeviceResults& results = flight->results;
+  enter(flight, "device layers");
   RETURN_IF_ERROR(layers_.run_layers(stream_.get(), view));
-  if (batch_.wants_routing()) {
-    RETURN_IF_ERROR(results_.keep_routing(stream_.get(), batch_.rows()));
+  if (flight->batch.wants_routing()) {
+    RETURN_IF_ERROR(results.keep_routing(stream_.get(), flight->batch.rows()));
   }
   for (int32_t first = 0; first < head_rows; first += piece_rows_) {
     const device::RowCount piece{std::min(piece_rows_, head_rows - first), nullptr};
     RETURN_IF_ERROR(layers_.run_head(stream_.get(), view, first, piece));
-    RETURN_IF_ERROR(results_.keep_logits(stream_.get(), batch_, first, piece.bound));
+    RETURN_IF_ERROR(results.keep_logits(stream_.get(), flight->batch, first, piece.bound));
     RETURN_IF_ERROR(layers_.run_sampler(stream_.get(), view, first, piece));
   }
-  RETURN_IF_ERROR(results_.fetch(stream_.get(), head_rows));
-  return wait(plan);
+  return results.fetch(stream_.get(), head_rows);
 }
 
-absl::Status DeviceExecutor::run_decode(const protocol::StepPlan& plan, const Extent& extent) {
+absl::Status DeviceExecutor::run_decode(const protocol::StepPlan& plan, const Extent& extent,
+                                        Flight* flight) {
   const GraphKey key{bucket_of(extent.rows), keys_bucket(extent.max_keys, options_.max_model_len)};
-  RETURN_IF_ERROR(assign(plan, {key.rows, key.rows, key.rows}, key.max_keys));
+  RETURN_IF_ERROR(assign(plan, {key.rows, key.rows, key.rows}, key.max_keys, *flight));
   const auto found = graphs_.find(key);
-  parts_.progress->enter("device decode");
+  enter(flight, "device decode");
   if (found == graphs_.end()) {
     // The first time without a graph: whatever kernels load or set up lazily must not be captured.
     graphs_[key];
     RETURN_IF_ERROR(enqueue_decode());
-    return wait(plan);
+  } else {
+    if (found->second.get() == nullptr) RETURN_IF_ERROR(capture(key));
+    RETURN_IF_ERROR(
+        check(ops().graph_launch(parts_.device->context(), stream_.get(), graphs_[key].get())));
   }
-  if (found->second.get() == nullptr) RETURN_IF_ERROR(capture(key));
-  RETURN_IF_ERROR(
-      check(ops().graph_launch(parts_.device->context(), stream_.get(), graphs_[key].get())));
-  return wait(plan);
+  // Not in the graph: each of two steps in a row has a place of its own for its results.
+  return flight->results.fetch(stream_.get(),
+                               static_cast<int32_t>(flight->batch.head_rows().size()));
 }
 
 absl::Status DeviceExecutor::enqueue_decode() {
@@ -169,8 +225,7 @@ absl::Status DeviceExecutor::enqueue_decode() {
   const device::RowCount heads{view.bounds.head_rows, view.head_count};
   RETURN_IF_ERROR(layers_.run_layers(stream_.get(), view));
   RETURN_IF_ERROR(layers_.run_head(stream_.get(), view, 0, heads));
-  RETURN_IF_ERROR(layers_.run_sampler(stream_.get(), view, 0, heads));
-  return results_.fetch(stream_.get(), view.bounds.head_rows);
+  return layers_.run_sampler(stream_.get(), view, 0, heads);
 }
 
 absl::Status DeviceExecutor::capture(GraphKey key) {
@@ -185,29 +240,50 @@ absl::Status DeviceExecutor::capture(GraphKey key) {
   return absl::OkStatus();
 }
 
-// The one wait of a step. It spins, since a step may take less than a wake-up costs.
-absl::Status DeviceExecutor::wait(const protocol::StepPlan& plan) {
-  device::Context* context = parts_.device->context();
-  const Deadline deadline = Deadline::after_ms(plan.deadline_ms);
-  RETURN_IF_ERROR(check(ops().event_record(context, stream_.get(), done_.get())));
-  for (int spins = 1;; ++spins) {
-    int32_t done = 0;
-    RETURN_IF_ERROR(check(ops().event_done(context, done_.get(), &done)));
-    if (done != 0) return absl::OkStatus();
-    if (spins % kSpinsBeforeLooking != 0) continue;
-    if (parts_.exchange != nullptr) RETURN_IF_ERROR(parts_.exchange->check());
-    if (deadline.expired()) break;
-    std::this_thread::yield();
-  }
-  if (parts_.exchange != nullptr) parts_.exchange->abort();
-  return absl::DeadlineExceededError(absl::StrCat("GPU ", parts_.device->index(),
-                                                  " did not finish step ", plan.step, " within ",
-                                                  plan.deadline_ms, " ms"));
+absl::StatusOr<bool> DeviceExecutor::done() {
+  if (flying_ == 0) return true;
+  Flight& flight = oldest();
+  if (!flight.watched) RETURN_IF_ERROR(watch(&flight));
+  if (flight.ended) return true;
+  int32_t ended = 0;
+  RETURN_IF_ERROR(check(ops().event_done(parts_.device->context(), flight.done.get(), &ended)));
+  flight.ended = ended != 0;
+  if (flight.ended || ++flight.looks % kSpinsBeforeLooking != 0) return flight.ended;
+  if (parts_.exchange != nullptr) RETURN_IF_ERROR(parts_.exchange->check());
+  if (flight.deadline.expired()) return late(flight);
+  std::this_thread::yield();
+  return false;
 }
 
-void DeviceExecutor::remember_sampled(const protocol::StepPlan& plan) {
+absl::Status DeviceExecutor::late(const Flight& flight) {
+  if (parts_.exchange != nullptr) parts_.exchange->abort();
+  return absl::DeadlineExceededError(absl::StrCat("GPU ", parts_.device->index(),
+                                                  " did not finish step ", flight.step, " within ",
+                                                  flight.deadline_ms, " ms"));
+}
+
+// The one wait of a step. It spins, since a step may take less than a wake-up costs.
+absl::Status DeviceExecutor::drain() {
+  while (true) {
+    ASSIGN_OR_RETURN(const bool ended, done());
+    if (ended) return absl::OkStatus();
+  }
+}
+
+absl::Status DeviceExecutor::finish() {
+  if (flying_ == 0) return absl::InternalError("no step runs on the device");
+  RETURN_IF_ERROR(drain());
+  Flight& flight = oldest();
+  last_ = static_cast<size_t>(&flight - flights_.data());
+  last_end_ = parts_.clock();
+  flight.seconds = last_end_ - flight.begin;
+  --flying_;
+  return absl::OkStatus();
+}
+
+void DeviceExecutor::remember_sampled(const protocol::StepPlan& plan, const StepBatch& batch) {
   previous_.clear();
-  const std::span<const HeadRow> rows = batch_.head_rows();
+  const std::span<const HeadRow> rows = batch.head_rows();
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].use != HeadRow::Use::kSample) continue;
     previous_.add(plan.chunks[static_cast<size_t>(rows[i].chunk)].sequence_id,
@@ -218,20 +294,22 @@ void DeviceExecutor::remember_sampled(const protocol::StepPlan& plan) {
 
 void DeviceExecutor::append_result(const protocol::StepPlan& plan,
                                    protocol::StepResult* result) const {
+  const Flight& flight = flights_[last_];
   for (size_t index = 0; index < plan.chunks.size(); ++index) {
-    if (batch_.first_row(index) < 0) continue;
+    if (flight.batch.first_row(index) < 0) continue;
     protocol::SequenceResult& sequence = result->sequences.emplace_back();
     sequence.sequence_id = plan.chunks[index].sequence_id;
-    results_.append_to(batch_, plan, static_cast<int32_t>(index), &sequence);
+    flight.results.append_to(flight.batch, plan, static_cast<int32_t>(index), &sequence);
   }
   protocol::RankTiming& timing = result->ranks.emplace_back();
   timing.rank = options_.rank;
-  timing.tokens = batch_.rows();
-  timing.compute_seconds = step_seconds_;
+  timing.tokens = flight.batch.rows();
+  timing.compute_seconds = flight.seconds;
   const auto moe_layers = static_cast<int32_t>(parts_.spec->moe_layers().size());
-  for (int32_t m = 0; m < moe_layers; ++m) timing.expert_rows.push_back(results_.expert_rows(m));
+  for (int32_t m = 0; m < moe_layers; ++m)
+    timing.expert_rows.push_back(flight.results.expert_rows(m));
   if (parts_.exchange == nullptr) return;
-  timing.bytes_sent = moe_layers * parts_.exchange->bytes_per_layer(exchanged_rows_);
+  timing.bytes_sent = moe_layers * parts_.exchange->bytes_per_layer(flight.exchanged_rows);
   timing.messages_sent = int64_t{2} * moe_layers * (options_.ranks - 1);
 }
 

@@ -40,7 +40,9 @@ class DeviceRank {
   static absl::StatusOr<std::unique_ptr<DeviceRank>> create(const protocol::Configure& configure,
                                                             Parts parts);
 
-  absl::Status run(const protocol::StepPlan& plan) { return executor_->run(plan); }
+  absl::Status enqueue(const protocol::StepPlan& plan) { return executor_->enqueue(plan); }
+  absl::StatusOr<bool> done() { return executor_->done(); }
+  absl::Status finish() { return executor_->finish(); }
   void append_result(const protocol::StepPlan& plan, protocol::StepResult* result) const {
     executor_->append_result(plan, result);
   }

@@ -29,7 +29,7 @@ class DeviceResults {
       : device_(device), layers_(layers), shape_(shape) {}
   absl::Status reserve();
 
-  // Forgets the step before.
+  // Forgets the step before, which must have ended.
   void begin();
   // Enqueues the copies of `head_rows` results and of the expert counts.
   absl::Status fetch(device::Stream* stream, int32_t head_rows);

@@ -97,7 +97,9 @@ absl::Status DeviceStep::reserve(const StepBounds& bounds, size_t list_bytes) {
 absl::Status DeviceStep::grow(size_t bytes, bool* moved) {
   *moved = bytes > memory_.bytes();
   if (!*moved) return absl::OkStatus();
-  ASSIGN_OR_RETURN(host_, device_->alloc_pinned(bytes, "step plans"));
+  for (device::Memory& host : host_) {
+    ASSIGN_OR_RETURN(host, device_->alloc_pinned(bytes, "step plans"));
+  }
   ASSIGN_OR_RETURN(memory_, device_->alloc(bytes, "step plans"));
   return absl::OkStatus();
 }
@@ -107,11 +109,16 @@ size_t DeviceStep::list_bytes(const StepBatch& batch) const {
          total_bias(batch) * sizeof(device::TokenBias);
 }
 
+bool DeviceStep::fits(const StepBatch& batch, const StepBounds& bounds) const {
+  return front_bytes(bounds) + aligned_list(list_bytes(batch)) <= memory_.bytes();
+}
+
 absl::Status DeviceStep::assign(const StepBatch& batch, const protocol::StepPlan& plan,
                                 const StepBounds& bounds, int32_t max_keys, bool* moved) {
   used_ = front_bytes(bounds) + aligned_list(list_bytes(batch));
   RETURN_IF_ERROR(grow(used_, moved));
-  const Layout host(host_.data(), bounds);
+  turn_ = 1 - turn_;
+  const Layout host(host_[turn_].data(), bounds);
   const Layout device(memory_.data(), bounds);
   host.counts[0] = static_cast<int32_t>(batch.rows());
   host.counts[2] = static_cast<int32_t>(batch.head_rows().size());
@@ -167,7 +174,7 @@ void DeviceStep::fill_head(const StepBatch& batch, const Layout& host) {
 
 absl::Status DeviceStep::send(device::Stream* stream) const {
   return device_->check(
-      device_->ops().copy(device_->context(), stream, memory_.data(), host_.data(), used_));
+      device_->ops().copy(device_->context(), stream, memory_.data(), host_[turn_].data(), used_));
 }
 
 }  // namespace conclave::worker

@@ -3,8 +3,10 @@
 
 // What a step's kernels read of its plan: one block of bytes, built in pinned memory and copied to
 // the device in one go. Its front has a fixed layout for given bounds, so that captured graphs find
-// everything where it was; block tables and penalties of any length follow behind it.
+// everything where it was; block tables and penalties of any length follow behind it. There are two
+// pinned blocks, used in turn, so that a step can be laid out while the one before is under way.
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -46,12 +48,15 @@ class DeviceStep {
 
   // Room for steps within `bounds` with `list_bytes` of lists; it grows when a step has more.
   absl::Status reserve(const StepBounds& bounds, size_t list_bytes);
-  // Fills the block from the batch. max_keys: upper bound of positions, for the view. True in
+  // Whether assign() will not move the block.
+  bool fits(const StepBatch& batch, const StepBounds& bounds) const;
+  // Fills the other block than last time from the batch. The step before last must have ended, and
+  // the last one too unless fits(). max_keys: upper bound of positions, for the view. True in
   // *moved: the block lies elsewhere now, graphs that were captured before are void. Allocates only
   // then.
   absl::Status assign(const StepBatch& batch, const protocol::StepPlan& plan,
                       const StepBounds& bounds, int32_t max_keys, bool* moved);
-  // Enqueues the copy. The block must not be assigned again before it is done.
+  // Enqueues the copy of the block that was assigned last.
   absl::Status send(device::Stream* stream) const;
   const DeviceStepView& view() const { return view_; }
 
@@ -64,7 +69,8 @@ class DeviceStep {
   void fill_head(const StepBatch& batch, const Layout& host);
 
   const device::Device* device_;
-  device::Memory host_;
+  std::array<device::Memory, 2> host_;
+  size_t turn_ = 0;
   device::Memory memory_;
   size_t used_ = 0;
   DeviceStepView view_;

@@ -151,7 +151,19 @@ void Rank::make_switcher(const Environment& environment) {
 }
 
 absl::Status Rank::run(const protocol::StepPlan& plan) {
-  if (device_ != nullptr) return run_on_device(plan);
+  RETURN_IF_ERROR(enqueue(plan));
+  return finish();
+}
+
+absl::StatusOr<bool> Rank::done() {
+  if (device_ == nullptr) return true;
+  return device_->done();
+}
+
+absl::Status Rank::finish() { return device_ == nullptr ? absl::OkStatus() : device_->finish(); }
+
+absl::Status Rank::enqueue(const protocol::StepPlan& plan) {
+  if (device_ != nullptr) return enqueue_on_device(plan);
   switch_seconds_ = 0;
   if (switcher_ != nullptr) {
     if (plan.placement_epoch != switcher_->epoch()) {
@@ -165,7 +177,7 @@ absl::Status Rank::run(const protocol::StepPlan& plan) {
 }
 
 // Devices keep the placement they started with: an update is answered with that.
-absl::Status Rank::run_on_device(const protocol::StepPlan& plan) {
+absl::Status Rank::enqueue_on_device(const protocol::StepPlan& plan) {
   if (plan.placement_epoch != placement_.epoch()) {
     return absl::UnimplementedError("a device cannot switch to another expert placement");
   }
@@ -178,7 +190,7 @@ absl::Status Rank::run_on_device(const protocol::StepPlan& plan) {
     refusal.error = "experts on a GPU keep the placement they started with";
     on_prepared_(refusal);
   }
-  return device_->run(plan);
+  return device_->enqueue(plan);
 }
 
 void Rank::append_result(const protocol::StepPlan& plan, protocol::StepResult* result) {

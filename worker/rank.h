@@ -45,6 +45,15 @@ class Rank {
   // One step; every rank of the group must run the same plan. Switches to the plan's placement epoch first,
   // then begins to prepare the plan's update. See Executor::run.
   absl::Status run(const protocol::StepPlan& plan);
+  // run() in two halves. A rank whose steps overlap takes a second plan before the first has ended
+  // (DeviceExecutor::enqueue); any other has run the step when enqueue() returns.
+  absl::Status enqueue(const protocol::StepPlan& plan);
+  absl::StatusOr<bool> done();  // the oldest step; does not wait
+  absl::Status finish();        // waits for it; append_result() is then about it
+  // Whether the plan after this one is to be looked for while it runs. Equal on all ranks.
+  bool overlaps(const protocol::StepPlan& plan) const {
+    return device_ != nullptr && plan.may_be_followed;
+  }
   void append_result(const protocol::StepPlan& plan, protocol::StepResult* result);
   const DeviceRank* device() const { return device_.get(); }  // null: on the CPU
 
@@ -55,7 +64,7 @@ class Rank {
 
  private:
   Rank() = default;
-  absl::Status run_on_device(const protocol::StepPlan& plan);
+  absl::Status enqueue_on_device(const protocol::StepPlan& plan);
   absl::Status open_model(const protocol::Configure& configure, const Environment& environment);
   absl::Status load_model(const protocol::Configure& configure, const Environment& environment);
   absl::Status make_kv(const protocol::Configure& configure, const Environment& environment);

@@ -26,7 +26,7 @@ constexpr std::array kCatalogue = {
     MetricDescription{"conclave_request_generation_tokens", "histogram", "", "Latency of requests",
                       "Generated tokens of a finished request.", "vllm:request_generation_tokens"},
     MetricDescription{"conclave_step_duration_seconds", "histogram", "", "Latency of requests",
-                      "Seconds from sending a step plan to its result.", ""},
+                      "Seconds a step took: from its plan, or from the result before if that came later, to its result.", ""},
     MetricDescription{"conclave_prompt_tokens_total", "counter", "", "Throughput and queue",
                       "Prompt tokens computed, recomputed ones included.",
                       "vllm:prompt_tokens_total"},

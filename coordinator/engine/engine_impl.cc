@@ -197,6 +197,7 @@ void EngineImpl::handle_ready(const GroupReady& ready, Time now) {
   }
   scheduler.step_deadline_ms = options_.step_deadline_ms;
   scheduler.force_preempt_seed = options_.force_preempt_seed;
+  scheduler.pipeline = options_.pipeline;
   scheduler_ = std::make_unique<Scheduler>(std::move(scheduler));
   ready_ = ready.ranks;
   kernel_set_ = ready.kernel_set;
@@ -326,12 +327,26 @@ void EngineImpl::end(SequenceId id, GenerationEnd end, Time now) {
 }
 
 void EngineImpl::pump(Time now) {
-  if (scheduler_ == nullptr || group_.state() != GroupState::kReady || group_.step_in_flight())
-    return;
+  if (scheduler_ == nullptr || group_.state() != GroupState::kReady) return;
+  if (!group_.step_in_flight()) plan_next(now);
+  if (group_.step_in_flight()) plan_ahead(now);
+}
+
+// While a step runs, the next one is on its way already where that needs none of its tokens.
+void EngineImpl::plan_ahead(Time now) {
+  if (control_step_ || !rollout_.may_plan_ahead()) return;
+  if (auto step = scheduler_->plan_ahead(next_step_)) send_scheduled(*std::move(step), now);
+}
+
+void EngineImpl::send_scheduled(ScheduledStep step, Time now) {
+  ++next_step_;
+  observe_plan(step, now);
+  send(std::move(step.plan), now);
+}
+
+void EngineImpl::plan_next(Time now) {
   if (auto step = scheduler_->plan(next_step_)) {
-    ++next_step_;
-    observe_plan(*step, now);
-    send(std::move(step->plan), now);
+    send_scheduled(*std::move(step), now);
   } else if (rollout_.has_news()) {
     protocol::StepPlan plan;
     plan.step = next_step_++;

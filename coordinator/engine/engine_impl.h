@@ -85,6 +85,9 @@ class EngineImpl : public Engine {
   void handle_failure(const GroupFailed& failed, Time now);
   void admit(JournalEntry* entry);
   void pump(Time now);
+  void plan_next(Time now);
+  void plan_ahead(Time now);
+  void send_scheduled(ScheduledStep step, Time now);
   void send(protocol::StepPlan plan, Time now);
   void finish_step_of_rollout(const GroupResult& result);
   void publish_placement();

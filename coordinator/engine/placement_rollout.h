@@ -41,6 +41,9 @@ class PlacementRollout {
 
   // There is something to tell the ranks: the next plan must go out even if it has no rows.
   bool has_news() const;
+  // The plan after the one in flight may be made now: it will have nothing to tell, and the epoch
+  // in force does not depend on the step in flight.
+  bool may_plan_ahead() const { return !has_news() && state_ != State::kSwitching; }
   // Adds epoch and update to the next plan, which will be sent.
   void annotate(protocol::StepPlan* plan);
   // A rank's answer. What it could not prepare ends the rollout (the next plan takes the update

@@ -60,7 +60,7 @@ absl::Status Scheduler::admit(JournalEntry* entry) {
 bool Scheduler::cancel(SequenceId id) {
   const auto it = sequences_.find(id);
   if (it == sequences_.end() || it->second->abandoned()) return false;
-  if (it->second->in_step) {
+  if (it->second->steps > 0) {
     it->second->abandon();
   } else {
     remove(*it->second);
@@ -90,16 +90,9 @@ void Scheduler::release_blocks(Sequence& sequence) {
 }
 
 std::optional<ScheduledStep> Scheduler::plan(int64_t step) {
-  if (step_in_flight_ || !has_work()) return std::nullopt;
+  if (step_in_flight() || !has_work()) return std::nullopt;
   ScheduledStep scheduled;
-  scheduled.plan.step = step;
-  scheduled.plan.shared_kv = options_.coherent;
-  budget_ = options_.max_step_tokens;
-  logit_rows_ = options_.vocab > 0
-                    ? static_cast<int32_t>(std::max<int64_t>(1, kMostLogits / options_.vocab))
-                    : budget_;
-  for (Rank& rank : ranks_) rank.budget = options_.max_rank_step_tokens;
-  flights_.clear();
+  begin_planning();
   if (options_.force_preempt_seed) force_preemption(&scheduled);
   match_homes(&scheduled);
   plan_decodes(&scheduled);
@@ -107,10 +100,25 @@ std::optional<ScheduledStep> Scheduler::plan(int64_t step) {
   // What was preempted a moment ago must not take back the room that it made.
   if (scheduled.preemptions == 0 || running_.empty()) plan_admissions(&scheduled);
   if (flights_.empty()) return std::nullopt;
-  scheduled.plan.deadline_ms = deadline_of(options_.max_step_tokens - budget_);
-  step_ = step;
-  step_in_flight_ = true;
-  return scheduled;
+  return launch(std::move(scheduled), step);
+}
+
+void Scheduler::begin_planning() {
+  budget_ = options_.max_step_tokens;
+  logit_rows_ = options_.vocab > 0
+                    ? static_cast<int32_t>(std::max<int64_t>(1, kMostLogits / options_.vocab))
+                    : budget_;
+  for (Rank& rank : ranks_) rank.budget = options_.max_rank_step_tokens;
+  flights_.clear();
+}
+
+ScheduledStep Scheduler::launch(ScheduledStep step, int64_t number) {
+  step.plan.step = number;
+  step.plan.shared_kv = options_.coherent;
+  step.plan.deadline_ms = deadline_of(options_.max_step_tokens - budget_);
+  step.plan.may_be_followed = options_.pipeline && !options_.coherent && only_decodes(flights_);
+  in_flight_.push_back({number, std::exchange(flights_, {})});
+  return step;
 }
 
 // A chunk of a thousand rows takes longer than a decode, on any machine.
@@ -137,20 +145,23 @@ void Scheduler::plan_decodes(ScheduledStep* step) {
 
 void Scheduler::plan_prefills(ScheduledStep* step) {
   for (const auto& [order, sequence] : running_) {
-    if (sequence->in_step) continue;
+    if (sequence->steps > 0) continue;
     const int32_t rows = room_for(*sequence);
     if (rows > 0) add_chunk(*sequence, sequence->clip_rows(rows), step);
   }
+}
+
+// By the size of plans.
+bool Scheduler::fits_beside_running(const Sequence& sequence) const {
+  return running_.empty() ||
+         running_plan_bytes_ + sequence.max_plan_bytes() <= options_.max_plan_bytes;
 }
 
 void Scheduler::plan_admissions(ScheduledStep* step) {
   for (auto it = waiting_.begin();
        it != waiting_.end() && budget_ > 0 && running() < options_.max_running;) {
     Sequence& sequence = *it->second;
-    if (!running_.empty() &&
-        running_plan_bytes_ + sequence.max_plan_bytes() > options_.max_plan_bytes) {
-      return;
-    }
+    if (!fits_beside_running(sequence)) return;
     const std::optional<Placing> placing = place(sequence);
     if (!placing)
       return;  // in order: those behind may not take the room that the first one waits for
@@ -167,11 +178,11 @@ void Scheduler::add_chunk(Sequence& sequence, int32_t rows, ScheduledStep* step)
   const bool report = chunk.want_logits || chunk.want_routing || chunk.prompt_top_logprobs >= 0;
   chunk.coherent = options_.coherent && rows == 1 && !report;
   chunk.want_rank_hits = options_.match_homes && sequence.entry()->emitted.empty();
-  flights_.push_back({&sequence, rows, chunk.sample, report});
+  flights_.push_back({&sequence, rows, chunk.sample, report, chunk.want_rank_hits});
   const bool prompt = rows > 1 || sequence.entry()->emitted.empty();
   if (prompt && !sequence.entry()->request.probe) step->prompt_rows += rows;
   step->plan.chunks.push_back(std::move(chunk));
-  sequence.in_step = true;
+  ++sequence.steps;
   budget_ -= rows;
   if (sequence.wants_logits()) logit_rows_ -= rows;
   home(sequence).budget -= rows;
@@ -260,8 +271,10 @@ void Scheduler::preempt(Sequence& sequence, ScheduledStep* step) {
   ++step->preemptions;
 }
 
+bool Scheduler::draw_preemption() { return next_random(&random_state_) % 8 == 0; }
+
 void Scheduler::force_preemption(ScheduledStep* step) {
-  if (running_.empty() || next_random(&random_state_) % 8 != 0) return;
+  if (running_.empty() || !draw_preemption()) return;
   const auto index = static_cast<std::ptrdiff_t>(next_random(&random_state_) % running_.size());
   Sequence& victim = *std::next(running_.begin(), index)->second;
   if (victim.forced_preemptions >= kMaxForcedPreemptions) return;

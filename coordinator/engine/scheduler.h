@@ -9,6 +9,7 @@
 // sharing by whole blocks and preemption by recomputation follow PagedAttention (SOSP 2023).
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,6 +46,7 @@ struct SchedulerOptions {
   // the control channel's queue (256 MiB).
   int64_t max_plan_bytes = int64_t{128} << 20;
   std::optional<uint64_t> force_preempt_seed;  // tests: preempt at random, a few times per sequence
+  bool pipeline = true;                        // plan_ahead() gives plans
 };
 
 struct ScheduledStep {
@@ -73,7 +75,7 @@ class Scheduler {
   // its text can never fit.
   absl::Status admit(JournalEntry* entry);
   // True if the sequence was open: it is no more, and gives no further events. Its blocks return
-  // with the step it is in.
+  // with the last step in flight that it is in.
   bool cancel(SequenceId id);
 
   // Null if it is not open here.
@@ -82,12 +84,18 @@ class Scheduler {
     return it == sequences_.end() ? nullptr : it->second.get();
   }
 
-  bool step_in_flight() const { return step_in_flight_; }
+  bool step_in_flight() const { return !in_flight_.empty(); }
   bool has_work() const { return !running_.empty() || !waiting_.empty(); }
   // The next step; nothing while one is in flight or when there is no work.
   std::optional<ScheduledStep> plan(int64_t step);
-  // What the step in flight did. INTERNAL if the result does not belong to the plan; the scheduler
-  // is then of no further use.
+  // The step after the one in flight, made before that one's tokens are known: its rows stand for
+  // "the token sampled in the step before" (protocol::kPreviousToken). Nothing unless that is all
+  // that plan() could do: the step in flight only decodes, nobody waits who could be admitted, and
+  // there are blocks without preemption. At most one step ahead. A sequence that turns out to have
+  // ended in the step in flight gives nothing for its row of this one.
+  std::optional<ScheduledStep> plan_ahead(int64_t step);
+  // What the oldest step in flight did. INTERNAL if the result does not belong to the plan; the
+  // scheduler is then of no further use.
   absl::StatusOr<std::vector<SequenceEvent>> apply(protocol::StepResult result);
 
   int32_t running() const { return static_cast<int32_t>(running_.size()); }
@@ -113,6 +121,11 @@ class Scheduler {
     int32_t rows = 0;
     bool sample = false;
     bool report = false;
+    bool rank_hits = false;
+  };
+  struct Step {
+    int64_t number = -1;
+    std::vector<Flight> flights;
   };
   struct Placing {
     int32_t rank = -1;
@@ -122,6 +135,16 @@ class Scheduler {
 
   int32_t room_for(const Sequence& sequence) const;
   int32_t deadline_of(int64_t rows) const;
+  void begin_planning();
+  ScheduledStep launch(ScheduledStep step, int64_t number);
+  static bool only_decodes(const std::vector<Flight>& flights);
+  bool may_plan_ahead();
+  bool may_admit_beside(const std::vector<Sequence*>& sequences);
+  bool fits_beside_running(const Sequence& sequence) const;
+  bool homes_to_match() const;
+  std::vector<Sequence*> going_on() const;
+  bool room_for_next_rows(const std::vector<Sequence*>& sequences);
+  void add_ahead_chunk(Sequence& sequence, ScheduledStep* step);
   void match_homes(ScheduledStep* step);
   void move_home(Sequence& sequence, int32_t rank, ScheduledStep* step);
   void note_rank_hits(Sequence& sequence, const protocol::SequenceResult* result);
@@ -135,6 +158,7 @@ class Scheduler {
   void preempt(Sequence& sequence, ScheduledStep* step);
   bool leave_running(Sequence& sequence);
   void force_preemption(ScheduledStep* step);
+  bool draw_preemption();
   void announce(Sequence& sequence, bool arriving);
   void release_blocks(Sequence& sequence);
   void publish_blocks(Sequence& sequence);
@@ -165,9 +189,10 @@ class Scheduler {
   int32_t budget_ = 0;  // rows left in the step being planned
   int32_t logit_rows_ = 0;  // of them, rows whose logits may be reported
   int64_t running_plan_bytes_ = 0;  // sum of max_plan_bytes() over running_
-  bool step_in_flight_ = false;
-  int64_t step_ = -1;
-  std::vector<Flight> flights_;
+  std::vector<Flight> flights_;     // of the step being planned
+  std::deque<Step> in_flight_;      // at most two, oldest first
+  int64_t drawn_for_ = -1;          // with force_preempt_seed: the step ...
+  bool drawn_ = false;  // ... and whether the next one comes from plan(), which may preempt
   uint64_t random_state_ = 0;
 };
 

@@ -12,23 +12,24 @@
 namespace conclave::coordinator {
 
 absl::StatusOr<std::vector<SequenceEvent>> Scheduler::apply(protocol::StepResult result) {
-  if (!step_in_flight_ || result.step != step_) {
-    return absl::InternalError(
-        absl::StrCat("rank 0 sent the result of step ", result.step, ", but ",
-                     step_in_flight_ ? absl::StrCat("step ", step_, " runs") : "no step runs"));
+  if (in_flight_.empty() || result.step != in_flight_.front().number) {
+    return absl::InternalError(absl::StrCat(
+        "rank 0 sent the result of step ", result.step, ", but ",
+        in_flight_.empty() ? "no step runs"
+                           : absl::StrCat("step ", in_flight_.front().number, " runs")));
   }
   std::unordered_map<SequenceId, protocol::SequenceResult*> by_id;
   by_id.reserve(result.sequences.size());
   for (protocol::SequenceResult& sequence : result.sequences)
     by_id[sequence.sequence_id] = &sequence;
   std::vector<SequenceEvent> events;
-  events.reserve(flights_.size());
-  for (const Flight& flight : flights_) {
+  const Step& step = in_flight_.front();
+  events.reserve(step.flights.size());
+  for (const Flight& flight : step.flights) {
     const auto it = by_id.find(flight.sequence->id());
     RETURN_IF_ERROR(apply_one(flight, it == by_id.end() ? nullptr : it->second, &events));
   }
-  flights_.clear();
-  step_in_flight_ = false;
+  in_flight_.pop_front();
   return events;
 }
 
@@ -38,16 +39,17 @@ absl::Status Scheduler::apply_one(const Flight& flight, protocol::SequenceResult
   const bool missing =
       result == nullptr ? flight.sample || flight.report : flight.sample && !result->sampled;
   if (missing || (flight.sample && result->token < 0)) {
-    return absl::InternalError(absl::StrCat("the result of step ", step_, " has no ",
-                                            flight.sample ? "token" : "prompt rows",
+    return absl::InternalError(absl::StrCat("the result of step ", in_flight_.front().number,
+                                            " has no ", flight.sample ? "token" : "prompt rows",
                                             " for sequence ", sequence.id()));
   }
-  sequence.in_step = false;
-  sequence.computed += flight.rows;
+  --sequence.steps;
+  // The row of a plan ahead may stand for a token that did not become part of the text.
+  sequence.computed = std::min(sequence.computed + flight.rows, sequence.length());
   publish_blocks(sequence);
   if (sequence.remaining() <= 1) announce(sequence, false);
   if (sequence.abandoned()) {
-    remove(sequence);
+    if (sequence.steps == 0) remove(sequence);
     return absl::OkStatus();
   }
   note_rank_hits(sequence, result);
@@ -77,9 +79,9 @@ absl::Status Scheduler::report_prompt(const Flight& flight, protocol::SequenceRe
                                       std::vector<SequenceEvent>* events) {
   for (const protocol::PromptLogprob& logprob : result->prompt_logprobs) {
     if (logprob.row < 0 || logprob.row >= flight.rows) {
-      return absl::InternalError(absl::StrCat("the result of step ", step_, " reports prompt row ",
-                                              logprob.row, " of a chunk of ", flight.rows,
-                                              " rows"));
+      return absl::InternalError(absl::StrCat("the result of step ", in_flight_.front().number,
+                                              " reports prompt row ", logprob.row,
+                                              " of a chunk of ", flight.rows, " rows"));
     }
   }
   JournalEntry& entry = *flight.sequence->entry();
@@ -115,7 +117,12 @@ void Scheduler::end(Sequence& sequence, FinishReason reason, std::optional<int32
   end.stop_token = stop_token;
   end.cached_prompt_tokens = std::max(0, sequence.entry()->cached_prompt_tokens);
   events->push_back({sequence.id(), std::move(end)});
-  remove(sequence);
+  // Blocks that a step in flight writes stay taken until it has ended.
+  if (sequence.steps == 0) {
+    remove(sequence);
+  } else {
+    sequence.abandon();
+  }
 }
 
 }  // namespace conclave::coordinator

@@ -26,6 +26,12 @@ void Scheduler::note_rank_hits(Sequence& sequence, const protocol::SequenceResul
   }
 }
 
+bool Scheduler::homes_to_match() const {
+  if (!options_.match_homes || running() > options_.max_rank_step_tokens) return false;
+  return std::any_of(running_.begin(), running_.end(),
+                     [](const auto& entry) { return !entry.second->rank_hits.empty(); });
+}
+
 void Scheduler::match_homes(ScheduledStep* step) {
   if (!options_.match_homes) return;
   std::vector<Sequence*> candidates;

@@ -68,7 +68,7 @@ protocol::SequenceChunk Sequence::make_chunk(int32_t rows) const {
   chunk.tokens.assign(tokens_.begin() + computed, tokens_.begin() + end);
   chunk.block_ids.assign(blocks.begin(), blocks.begin() + blocks_for(end));
   chunk.sample = end == length() && request.max_tokens > 0;
-  if (chunk.sample) chunk.sampling = make_sampling();
+  if (chunk.sample) chunk.sampling = make_sampling(static_cast<int32_t>(entry_->emitted.size()));
   const bool report = reports_prompt_ && computed >= entry_->prompt_reported && computed < prompt;
   if (!report) return chunk;
   chunk.want_logits = request.want_logits;
@@ -83,12 +83,30 @@ protocol::SequenceChunk Sequence::make_chunk(int32_t rows) const {
   return chunk;
 }
 
-protocol::Sampling Sequence::make_sampling() const {
+bool Sequence::ends_with_next(int32_t max_model_len) const {
+  const auto emitted = static_cast<int32_t>(entry_->emitted.size());
+  return emitted + 1 >= entry_->request.max_tokens || length() + 1 >= max_model_len;
+}
+
+protocol::SequenceChunk Sequence::make_ahead_chunk() const {
+  protocol::SequenceChunk chunk;
+  chunk.sequence_id = id_;
+  chunk.home_rank = home;
+  chunk.start_position = length();
+  chunk.tokens = {protocol::kPreviousToken};
+  chunk.block_ids.assign(blocks.begin(), blocks.begin() + blocks_for(length() + 1));
+  chunk.sample = true;
+  chunk.sampling = make_sampling(static_cast<int32_t>(entry_->emitted.size()) + 1);
+  return chunk;
+}
+
+// position: of the sampled token in the output. Counts are those of the tokens known so far.
+protocol::Sampling Sequence::make_sampling(int32_t position) const {
   const GenerationRequest& request = entry_->request;
   protocol::Sampling sampling = request.sampling;
-  sampling.position = static_cast<uint32_t>(entry_->emitted.size());
+  sampling.position = static_cast<uint32_t>(position);
   sampling.counts = counts_;
-  if (static_cast<int32_t>(entry_->emitted.size()) >= request.min_tokens) return sampling;
+  if (position >= request.min_tokens) return sampling;
   std::erase_if(sampling.bias,
                 [this](const protocol::TokenBias& bias) { return is_stop(bias.token); });
   const auto ban = [&sampling](int32_t token) {
@@ -110,8 +128,7 @@ bool Sequence::is_stop(int32_t token) const {
 Sequence::Verdict Sequence::judge(int32_t token, int32_t max_model_len) const {
   const auto emitted = static_cast<int32_t>(entry_->emitted.size());
   if (emitted >= entry_->request.min_tokens && is_stop(token)) return {false, FinishReason::kStop};
-  if (emitted + 1 >= entry_->request.max_tokens || length() + 1 >= max_model_len)
-    return {true, FinishReason::kLength};
+  if (ends_with_next(max_model_len)) return {true, FinishReason::kLength};
   return {true, std::nullopt};
 }
 

@@ -49,6 +49,15 @@ class Sequence {
   // The next `rows` rows; marks nothing.
   protocol::SequenceChunk make_chunk(int32_t rows) const;
 
+  // --- While the step in flight samples this sequence's next token.
+  // The token after that one depends on it by way of the host: penalties count it.
+  bool needs_next_token() const { return has_penalties_; }
+  // The text ends with it, whatever it is.
+  bool ends_with_next(int32_t max_model_len) const;
+  // The row of that token, which the rank knows and we do not. The blocks must hold length() + 1
+  // tokens.
+  protocol::SequenceChunk make_ahead_chunk() const;
+
   // The sampled token: why the sequence ends with it and whether it belongs to the text.
   struct Verdict {
     bool emit = true;
@@ -66,13 +75,13 @@ class Sequence {
   int32_t published = 0;     // leading blocks in the prefix cache
   PrefixNode last_node = 0;  // node of blocks[published - 1]
   std::vector<int64_t> rank_hits;  // [ranks] of its prompt so far; empty: not asked, or decided
-  bool in_step = false;
+  int32_t steps = 0;               // in flight that have rows of it
   bool announced = false;  // its hashes are in the set of prefixes being computed
   int32_t forced_preemptions = 0;
 
  private:
   bool is_stop(int32_t token) const;
-  protocol::Sampling make_sampling() const;
+  protocol::Sampling make_sampling(int32_t position) const;
   void count(int32_t token, bool in_prompt);
   int64_t bound_plan_bytes() const;
 

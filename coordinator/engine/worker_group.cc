@@ -51,7 +51,7 @@ void WorkerGroup::begin_incarnation(Time now) {
   state_since_ = now;
   ranks_.assign(static_cast<size_t>(options_.ranks), Rank{});
   asleep_ = true;
-  in_flight_.reset();
+  in_flight_.clear();
   last_refusal_.clear();
   const absl::Status status = transport_->start(
       [inbox = inbox_, incarnation = incarnation_](std::unique_ptr<comm::ChannelPeer> peer) {
@@ -197,8 +197,8 @@ bool WorkerGroup::send_to(int32_t rank, protocol::MessageType type, std::vector<
 }
 
 void WorkerGroup::send_plan(const protocol::StepPlan& plan, Time now) {
-  in_flight_ =
-      InFlight{plan.step, now, now + milliseconds(plan.deadline_ms) + options_.step_margin};
+  if (in_flight_.empty()) step_began_ = now;
+  in_flight_.push_back({plan.step, milliseconds(plan.deadline_ms) + options_.step_margin});
   if (asleep_) {
     asleep_ = false;
     for (int32_t rank = 1; rank < options_.ranks; ++rank) {
@@ -225,7 +225,7 @@ void WorkerGroup::fail(const std::string& sentence, Time now) {
   final_ = !options_.restart || !transport_->can_restart() || stopping_;
   state_ = GroupState::kFailed;
   state_since_ = now;
-  in_flight_.reset();
+  in_flight_.clear();
   lost_.reset();
   restart_at_ = now + backoff_;
   backoff_ = std::min(backoff_ * 2, options_.backoff_max);
@@ -272,8 +272,8 @@ void WorkerGroup::check_timers(Time now) {
 void WorkerGroup::check_lost(Time now) {
   if (!lost_) return;
   const auto& health = rank_at(lost_->rank).health;
-  const bool knows_layer = health && in_flight_ && health->step >= in_flight_->step;
-  const bool wait = in_flight_ && !knows_layer && connections_.size() > 0 &&
+  const bool knows_layer = health && step_in_flight() && health->step >= in_flight_.front().step;
+  const bool wait = step_in_flight() && !knows_layer && connections_.size() > 0 &&
                     witness(lost_->rank, lost_->at) < 0 && now - lost_->at < kWitnessWait;
   if (wait) return;
   const int32_t rank = lost_->rank;
@@ -318,10 +318,10 @@ void WorkerGroup::check_silence(Time now) {
                   now);
     }
   }
-  if (in_flight_ && now >= in_flight_->deadline) {
+  if (step_in_flight() && now >= step_deadline()) {
     const int32_t r = slowest_rank(now);
     fail(absl::StrFormat("step %d took longer than its deadline (%.1f s so far): %s is %s",
-                         in_flight_->step, seconds_between(in_flight_->sent, now), describe(r),
+                         in_flight_.front().step, seconds_between(step_began_, now), describe(r),
                          doing(r, now)),
          now);
   }
@@ -362,7 +362,7 @@ WorkerGroup::Time WorkerGroup::next_wake(Time now) const {
   if (final_ && !stopping_) return now + kJoinFrameTimeout;
   if (state_ != GroupState::kReady || stopping_) return now + kPollPeriod;
   if (lost_) return now + kPollPeriod;
-  Time wake = in_flight_ ? in_flight_->deadline : now + options_.heartbeat_timeout;
+  Time wake = step_in_flight() ? step_deadline() : now + options_.heartbeat_timeout;
   for (const Rank& rank : ranks_)
     wake = std::min(wake, rank.heard + options_.heartbeat_timeout + milliseconds(1));
   return std::max(wake, now);

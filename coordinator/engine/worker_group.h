@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -46,7 +47,7 @@ struct GroupReady {
 };
 struct GroupResult {
   protocol::StepResult result;
-  double seconds = 0;  // since the plan was sent
+  double seconds = 0;  // since the plan was sent, or since the result before if that came later
 };
 struct GroupPrepared {  // of a placement update
   int32_t rank = 0;
@@ -75,12 +76,12 @@ class WorkerGroup {
   Time next_wake(Time now) const;
 
   GroupState state() const { return state_; }
-  // Only when kReady and no step is in flight. Wakes the ranks if they sleep. A failure shows in
-  // the next poll().
+  // Only when kReady and at most one step is in flight: ranks run plans in order, and one may wait
+  // for another. Wakes the ranks if they sleep. A failure shows in the next poll().
   void send_plan(const protocol::StepPlan& plan, Time now);
   void send_sleep(int64_t step, Time now);
   bool asleep() const { return asleep_; }
-  bool step_in_flight() const { return in_flight_.has_value(); }
+  bool step_in_flight() const { return !in_flight_.empty(); }
   // What the ranks of the next start are told.
   void set_placement(std::string table_json) {
     options_.configure.placement_json = std::move(table_json);
@@ -116,8 +117,7 @@ class WorkerGroup {
   };
   struct InFlight {
     int64_t step = 0;
-    Time sent;
-    Time deadline;
+    std::chrono::milliseconds time{0};  // that it may take, from its begin
   };
 
   // A rank that went away in a step before its own heartbeat said where: the others' next heartbeats tell
@@ -151,6 +151,7 @@ class WorkerGroup {
   // Another rank that has reported from the step in flight since `since`; -1 if none.
   int32_t witness(int32_t rank, Time since) const;
   void check_lost(Time now);
+  Time step_deadline() const { return step_began_ + in_flight_.front().time; }
   int32_t slowest_rank(Time now) const;
   double operation_age_seconds(const Rank& rank, Time now) const;
   Rank& rank_at(int32_t rank) { return ranks_[static_cast<size_t>(rank)]; }
@@ -167,7 +168,8 @@ class WorkerGroup {
   std::vector<Rank> ranks_;
   std::string kernel_set_;
   bool asleep_ = true;
-  std::optional<InFlight> in_flight_;
+  std::deque<InFlight> in_flight_;  // at most two; the first runs, as far as is known here
+  Time step_began_;                 // of the first: when it was sent, or the result before came
   std::optional<Lost> lost_;
   std::vector<GroupEvent> events_;
   std::string last_failure_;

@@ -99,17 +99,18 @@ void WorkerGroup::handle_ready(int32_t rank, const comm::Frame& frame, Time now)
 }
 
 void WorkerGroup::handle_result(int32_t rank, const comm::Frame& frame, Time now) {
-  if (rank != 0 || !in_flight_) {
+  if (rank != 0 || !step_in_flight()) {
     return fail(absl::StrCat(describe(rank), " sent a step result that nobody waits for"), now);
   }
   auto result = protocol::decode_step_result(frame.payload);
   if (!result.ok()) {
-    return fail(absl::StrCat(describe(rank), " sent a malformed result of step ", in_flight_->step,
-                             ": ", std::string(result.status().message())),
+    return fail(absl::StrCat(describe(rank), " sent a malformed result of step ",
+                             in_flight_.front().step, ": ", std::string(result.status().message())),
                 now);
   }
-  const double taken = seconds_between(in_flight_->sent, now);
-  in_flight_.reset();
+  const double taken = seconds_between(step_began_, now);
+  in_flight_.pop_front();
+  step_began_ = now;
   events_.push_back(GroupResult{*std::move(result), taken});
 }
 
@@ -124,11 +125,11 @@ double WorkerGroup::operation_age_seconds(const Rank& rank, Time now) const {
 }
 
 int32_t WorkerGroup::witness(int32_t rank, Time since) const {
-  if (!in_flight_) return -1;
+  if (!step_in_flight()) return -1;
   for (int32_t other = 0; other < options_.ranks; ++other) {
     const Rank& record = rank_at(other);
     if (other != rank && record.health && record.health_at >= since &&
-        record.health->step >= in_flight_->step) {
+        record.health->step >= in_flight_.front().step) {
       return other;
     }
   }
@@ -137,10 +138,10 @@ int32_t WorkerGroup::witness(int32_t rank, Time since) const {
 
 std::string WorkerGroup::doing(int32_t rank, Time now) const {
   const Rank& record = rank_at(rank);
-  if (in_flight_ && (!record.health || record.health->step < in_flight_->step)) {
-    std::string text = absl::StrFormat("in step %d, %.2f s after it began", in_flight_->step,
-                                       seconds_between(in_flight_->sent, now));
-    const int32_t other = witness(rank, in_flight_->sent);
+  if (step_in_flight() && (!record.health || record.health->step < in_flight_.front().step)) {
+    std::string text = absl::StrFormat("in step %d, %.2f s after it began", in_flight_.front().step,
+                                       seconds_between(step_began_, now));
+    const int32_t other = witness(rank, step_began_);
     if (other < 0 && !record.health) return text + ", before any heartbeat named a layer";
     if (other < 0) {
       return absl::StrFormat("%s; its last heartbeat, %.2f s ago, said step %d, layer %d, operation '%s'",
@@ -157,7 +158,7 @@ std::string WorkerGroup::doing(int32_t rank, Time now) const {
                            seconds_between(record.heard, now));
   }
   const protocol::Health& health = *record.health;
-  if (state_ == GroupState::kReady && !in_flight_) {
+  if (state_ == GroupState::kReady && !step_in_flight()) {
     return absl::StrFormat("between steps, %.2f s after the last word from it",
                            seconds_between(record.heard, now));
   }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Law 1 through the programs: the bytes of `conclave logits` and the texts of the API do not depend on ranks,
-threads, transport, chunking, placement, batch, prefix cache or preemption."""
+threads, transport, chunking, placement, batch, prefix cache, preemption or pipelining."""
 import concurrent.futures
 import json
 import os
@@ -85,6 +85,7 @@ class ThroughTheApi(unittest.TestCase):
             flags += ["--no-prefix-cache"]
         if rng.random() < 0.5:
             flags += ["--kv-blocks", 40, "--force-preempt-seed", rng.randrange(1, 100)]
+        flags += ["--pipeline", rng.choice(["on", "on", "off"])]
         return [str(flag) for flag in flags], ranks, rng.choice(["mpi", "local"])
 
     def test_texts_and_logprobs_are_equal_alone_in_a_crowd_and_on_any_cluster(self):
@@ -92,7 +93,8 @@ class ThroughTheApi(unittest.TestCase):
         rng = random.Random(seed)
         with tempfile.TemporaryDirectory() as folder:
             for compute in ("bf16", "f32"):
-                with cluster.Cluster("--no-prefix-cache", "--compute", compute, ranks=1, transport="local") as server:
+                with cluster.Cluster("--no-prefix-cache", "--pipeline", "off", "--compute", compute, ranks=1,
+                                     transport="local") as server:
                     expected = self.answers(server, together=False)
                 draws = [self.draw(rng, pathlib.Path(folder), compute) for _ in range(3)]
                 # Preemption over MPI, always.

@@ -17,6 +17,7 @@ StepPlan random_plan(std::mt19937& random) {
   plan.deadline_ms = number(10000);
   plan.sleep = number(2) != 0;
   plan.report_routing = number(2) != 0;
+  plan.may_be_followed = number(2) != 0;
   plan.shared_kv = number(2) != 0;
   for (int i = number(3); i > 0; --i) plan.kv_moves.push_back({number(3), number(3), {number(9)}, {1}});
   if (number(2)) {

@@ -5,6 +5,8 @@
 // take them.
 
 #include <algorithm>
+#include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,7 +19,9 @@
 namespace conclave::device {
 
 struct Stream {};
-struct Event {};
+struct Event {
+  int64_t after = 0;  // calls that were enqueued before it
+};
 struct Graph {
   std::vector<std::function<void()>> calls;
 };
@@ -27,6 +31,13 @@ struct Context {
   std::string message;
   Graph* capturing = nullptr;
   bool failed = false;  // a collective broke in work that was enqueued
+  // As a real device works: calls run when somebody waits for what was enqueued after them. For one
+  // thread, after loading.
+  bool deferred = false;
+  std::deque<std::function<void()>> waiting;
+  int64_t enqueued = 0, ran = 0;
+  int64_t events = 0;       // recorded so far
+  int64_t hold_events = 0;  // no event is done before so many were recorded
 
   DType act() const { return kernels->act_dtype(); }
   size_t act_bytes() const { return dtype_bytes(act()); }
@@ -39,10 +50,20 @@ struct Context {
   Status enqueue(Call call) {
     if (capturing != nullptr) {
       capturing->calls.emplace_back(std::move(call));
+    } else if (deferred) {
+      waiting.emplace_back(std::move(call));
+      ++enqueued;
     } else {
       call();
     }
     return kOk;
+  }
+  void run_until(int64_t calls) {
+    while (ran < calls) {
+      waiting.front()();
+      waiting.pop_front();
+      ++ran;
+    }
   }
 };
 

@@ -75,8 +75,11 @@ Status stream_destroy(Context*, Stream* stream) {
   return kOk;
 }
 Status stream_synchronize(Context* context, Stream*) {
-  return context->capturing == nullptr ? kOk
-                                       : context->fail(kInvalidArgument, "waited while capturing");
+  if (context->capturing != nullptr) {
+    return context->fail(kInvalidArgument, "waited while capturing");
+  }
+  if (context->deferred) context->run_until(context->enqueued);
+  return kOk;
 }
 Status event_create(Context*, int32_t, Event** out) {
   *out = new Event;
@@ -86,10 +89,16 @@ Status event_destroy(Context*, Event* event) {
   delete event;
   return kOk;
 }
-Status event_record(Context*, Stream*, Event*) { return kOk; }
+Status event_record(Context* context, Stream*, Event* event) {
+  if (!context->deferred) return kOk;
+  event->after = context->enqueued;
+  ++context->events;
+  return kOk;
+}
 Status event_wait(Context*, Stream*, Event*) { return kOk; }
-Status event_done(Context* context, Event*, int32_t* done) {
-  *done = 1;
+Status event_done(Context* context, Event* event, int32_t* done) {
+  *done = context->deferred && context->events < context->hold_events ? 0 : 1;
+  if (context->deferred && *done != 0) context->run_until(event->after);
   return context->failed ? context->fail(kPeerLost, "a rank is late or gone") : kOk;
 }
 Status event_elapsed_ms(Context*, Event*, Event*, float* ms) {
@@ -104,8 +113,8 @@ Status graph_end(Context* context, Stream*, Graph** out) {
   *out = std::exchange(context->capturing, nullptr);
   return kOk;
 }
-Status graph_launch(Context*, Stream*, Graph* graph) {
-  for (const auto& call : graph->calls) call();
+Status graph_launch(Context* context, Stream*, Graph* graph) {
+  for (const auto& call : graph->calls) context->enqueue(call);
   return kOk;
 }
 Status graph_destroy(Context*, Graph* graph) {

@@ -13,6 +13,7 @@
 #include "comm/channel/local_channel.h"
 #include "comm/local/local_communicator.h"
 #include "protocol/messages.h"
+#include "tests/support/fake_device_context.h"
 #include "tests/worker/sequence_driver.h"
 #include "tests/worker/test_kernel_sets.h"
 #include "worker/local_group.h"
@@ -280,6 +281,125 @@ TEST_F(WorkerTest, HealthReportsWhereAHungRankStands) {
     EXPECT_EQ(health->operation, "layer begin");
     break;
   }
+}
+
+// A group on fake devices. Once hold() was called, no step of a single rank ends before so many
+// more were enqueued.
+class DeviceSets : public TestKernelSets {
+ public:
+  absl::StatusOr<std::unique_ptr<device::Device>> make_device(const std::string& name,
+                                                              ComputeType compute,
+                                                              int index) override {
+    auto device = TestKernelSets::make_device(name, compute, index);
+    if (device.ok()) context_ = (*device)->context();
+    return device;
+  }
+  void hold(int64_t steps) {
+    context_->deferred = true;
+    context_->hold_events = context_->events + steps;
+  }
+
+ private:
+  device::Context* context_ = nullptr;
+};
+
+class DeviceWorkerTest : public WorkerTest {
+ protected:
+  void start_devices(int ranks) {
+    group_ = LocalWorkerGroup::start(ranks, &devices_, /*group=*/3);
+    for (auto& peer : group_->take_peers()) {
+      inboxes_.push_back(std::make_unique<Inbox>(std::move(peer)));
+    }
+    protocol::Configure configuration = small_configuration();
+    configuration.kernel_set = TestKernelSets::kFakeDevice;
+    configure(configuration);
+    wait_ready();
+    for (size_t r = 1; r < inboxes_.size(); ++r) rank(r).send(MessageType::kWake);
+  }
+  static protocol::StepPlan decode_plan(int64_t step, int32_t home) {
+    protocol::StepPlan plan = one_token_plan(step, home);
+    plan.may_be_followed = true;
+    plan.chunks[0].start_position = static_cast<int32_t>(step);
+    if (step > 0) plan.chunks[0].tokens = {protocol::kPreviousToken};
+    return plan;
+  }
+  int32_t wait_token(int64_t step) {
+    auto result = wait_result();
+    EXPECT_TRUE(result.ok()) << result.status();
+    if (!result.ok() || result->sequences.size() != 1) return -1;
+    EXPECT_EQ(result->step, step);
+    return result->sequences[0].token;
+  }
+  // Each plan after the result of the one before.
+  std::vector<int32_t> tokens_one_by_one(int32_t home) {
+    std::vector<int32_t> tokens;
+    for (int64_t step = 0; step < kSteps; ++step) {
+      send_plan(decode_plan(step, home));
+      tokens.push_back(wait_token(step));
+    }
+    return tokens;
+  }
+  static constexpr int64_t kSteps = 12;
+  DeviceSets devices_;
+};
+
+TEST_F(DeviceWorkerTest, TheNextPlanIsEnqueuedWhileAStepRuns) {
+  start_devices(1);
+  const std::vector<int32_t> expected = tokens_one_by_one(0);
+  std::vector<int32_t> tokens;
+  for (int64_t step = 0; step < kSteps; step += 2) {
+    devices_.hold(2);  // the first waits for the second to be enqueued
+    send_plan(decode_plan(step, 0));
+    send_plan(decode_plan(step + 1, 0));
+    tokens.push_back(wait_token(step));
+    tokens.push_back(wait_token(step + 1));
+    ASSERT_FALSE(HasFailure());
+  }
+  EXPECT_EQ(tokens, expected);
+}
+
+TEST_F(DeviceWorkerTest, AllRanksRunPlansInOrderHoweverEarlyTheyCome) {
+  for (const int32_t home : {0, 1}) {
+    start_devices(2);
+    const std::vector<int32_t> expected = tokens_one_by_one(home);
+    std::vector<int32_t> tokens;
+    send_plan(decode_plan(0, home));
+    for (int64_t step = 1; step < kSteps; ++step) {
+      send_plan(decode_plan(step, home));
+      tokens.push_back(wait_token(step - 1));
+    }
+    tokens.push_back(wait_token(kSteps - 1));
+    EXPECT_EQ(tokens, expected);
+    send_plan(decode_plan(0, home));  // and a shutdown in the middle
+    for (auto& inbox : inboxes_) inbox->send(MessageType::kShutdown);
+    EXPECT_THAT(group_->join(), testing::Each(absl::OkStatus()));
+    inboxes_.clear();
+  }
+}
+
+TEST_F(DeviceWorkerTest, SleepAndPromptsMayFollowAStepThatMayBeFollowed) {
+  start_devices(2);
+  for (int round = 0; round < 3; ++round) {
+    send_plan(decode_plan(0, 0));
+    send_plan(one_token_plan(7, 1));
+    EXPECT_GE(wait_token(0), 0);
+    EXPECT_GE(wait_token(7), 0);
+    send_plan(decode_plan(0, 0));
+    EXPECT_GE(wait_token(0), 0);
+    send_plan(sleep_plan());
+    if (round < 2) rank(1).send(MessageType::kWake);
+  }
+  for (auto& inbox : inboxes_) inbox->close();
+  EXPECT_THAT(group_->join(), testing::Each(absl::OkStatus()));
+}
+
+TEST_F(DeviceWorkerTest, AFaultInAStepAheadLeavesTheResultsBeforeIt) {
+  setenv("CONCLAVE_FAULT", "error:rank=0,step=2", 1);
+  start_devices(1);
+  for (int64_t step = 0; step < 3; ++step) send_plan(decode_plan(step, 0));
+  EXPECT_GE(wait_token(0), 0);
+  EXPECT_GE(wait_token(1), 0);
+  EXPECT_THAT(rank(0).wait_failure(), AllOf(HasSubstr("step 2"), HasSubstr("injected fault")));
 }
 
 TEST(WorkerLossTest, AStuckStepIsReportedAsFatalWhenTheCoordinatorIsGone) {

@@ -80,6 +80,10 @@ int64_t FakeGroup::steps() const {
   const std::lock_guard lock(mutex_);
   return steps_;
 }
+int64_t FakeGroup::ahead_rows() const {
+  const std::lock_guard lock(mutex_);
+  return ahead_rows_;
+}
 void FakeGroup::hold() {
   const std::lock_guard lock(mutex_);
   held_ = true;
@@ -144,7 +148,10 @@ bool FakeGroup::run_leader() {
 }
 
 bool FakeGroup::answer(const protocol::StepPlan& plan) {
-  if (plan.step == options_.die_at_step) return false;
+  if (plan.step == options_.die_at_step) {
+    if (options_.die_with_next && !receive(channel(0))) note("no plan came ahead");
+    return false;
+  }
   {
     std::unique_lock lock(mutex_);
     holding_ = held_;
@@ -157,6 +164,10 @@ bool FakeGroup::answer(const protocol::StepPlan& plan) {
   }
   const auto result = model_.run(plan);
   for (const std::string& problem : model_.problems()) note(problem);
+  {
+    const std::lock_guard lock(mutex_);
+    ahead_rows_ = model_.ahead_rows();
+  }
   return send(channel(0), MessageType::kResult, protocol::encode(result));
 }
 

@@ -26,6 +26,7 @@ struct FakeGroupOptions {
   int32_t kv_blocks = 64;
   int32_t vocab = 1000;
   int64_t die_at_step = -1;  // rank 0 closes its connection instead of answering this step
+  bool die_with_next = false;  // ... once the plan after it is there as well
   std::string fingerprint = "fake";
 };
 
@@ -37,6 +38,7 @@ class FakeGroup {
   std::vector<std::string> problems() const;
   int64_t sleeps() const;
   int64_t steps() const;
+  int64_t ahead_rows() const;  // whose token the plan did not know
   // Steps stay unanswered while held.
   void hold();
   void let_go();
@@ -62,7 +64,7 @@ class FakeGroup {
   std::condition_variable changed_;
   std::vector<Broadcast> broadcasts_;
   std::vector<std::string> problems_;
-  int64_t sleeps_ = 0, steps_ = 0;
+  int64_t sleeps_ = 0, steps_ = 0, ahead_rows_ = 0;
   bool held_ = false, holding_ = false, ended_ = false;
   std::vector<std::thread> threads_;
 };

@@ -53,6 +53,7 @@ void FakeRanks::problem(const protocol::SequenceChunk& chunk, const std::string&
 
 protocol::StepResult FakeRanks::run(const protocol::StepPlan& plan) {
   shared_kv_ = plan.shared_kv;
+  sampled_before_ = std::exchange(sampled_, {});
   move_blocks(plan);
   check_sharing(plan);
   protocol::StepResult result;
@@ -105,6 +106,19 @@ void FakeRanks::check_sharing(const protocol::StepPlan& plan) {
   }
 }
 
+// A rank knows the tokens that its rows sampled in the step before, and no others; a coherent row
+// ends on any rank.
+int32_t FakeRanks::token_of(const protocol::SequenceChunk& chunk, size_t row) {
+  if (chunk.tokens[row] != protocol::kPreviousToken) return chunk.tokens[row];
+  ++ahead_rows_;
+  const auto found = sampled_before_.find(chunk.sequence_id);
+  if (found == sampled_before_.end() || found->second.rank != chunk.home_rank || chunk.coherent) {
+    problem(chunk, "asks for a token that its rank did not sample in the step before");
+    return 0;
+  }
+  return found->second.token;
+}
+
 void FakeRanks::run_chunk(const protocol::SequenceChunk& chunk, protocol::StepResult* result) {
   const auto end = chunk.start_position + static_cast<int32_t>(chunk.tokens.size());
   if (chunk.home_rank < 0 || static_cast<size_t>(chunk.home_rank) >= slots_.size())
@@ -133,7 +147,7 @@ void FakeRanks::run_chunk(const protocol::SequenceChunk& chunk, protocol::StepRe
       return problem(chunk, "reads K/V of another text");
   }
   for (int32_t position = chunk.start_position; position < end; ++position) {
-    const int32_t token = chunk.tokens[static_cast<size_t>(position - chunk.start_position)];
+    const int32_t token = token_of(chunk, static_cast<size_t>(position - chunk.start_position));
     if (token < 0) return problem(chunk, "negative token");
     hash = extend(hash, token);
     slot(position) = {hash, position, token};
@@ -151,6 +165,7 @@ void FakeRanks::run_chunk(const protocol::SequenceChunk& chunk, protocol::StepRe
     sequence.sampled = true;
     sequence.token = choose(hash, chunk.sampling, vocab_);
     sequence.logprob = -static_cast<float>(chunk.sampling.position);
+    sampled_[chunk.sequence_id] = {chunk.home_rank, sequence.token};
   }
   if (chunk.want_rank_hits) {
     for (size_t rank = 0; rank < slots_.size(); ++rank)

@@ -29,6 +29,7 @@ class FakeRanks {
   protocol::StepResult run(const protocol::StepPlan& plan);
   const std::vector<std::string>& problems() const { return problems_; }
   int64_t rows() const { return rows_; }
+  int64_t ahead_rows() const { return ahead_rows_; }  // whose token the plan did not know
   int64_t moves() const { return moves_; }  // of sequences to another home
 
  private:
@@ -40,14 +41,21 @@ class FakeRanks {
   void run_chunk(const protocol::SequenceChunk& chunk, protocol::StepResult* result);
   void move_blocks(const protocol::StepPlan& plan);
   void check_sharing(const protocol::StepPlan& plan);
+  int32_t token_of(const protocol::SequenceChunk& chunk, size_t row);
   void report(const protocol::SequenceChunk& chunk, protocol::SequenceResult* result);
   void problem(const protocol::SequenceChunk& chunk, const std::string& what);
 
   int32_t vocab_;
   std::vector<std::vector<Slot>> slots_;  // [rank][block * 16 + offset]
   bool shared_kv_ = false;                // of the plan that runs: what is written reaches all ranks
+  struct Sampled {
+    int32_t rank = -1;
+    int32_t token = -1;
+  };
+  std::map<uint64_t, Sampled> sampled_, sampled_before_;  // in this step, in the one before
   std::vector<std::string> problems_;
   int64_t rows_ = 0;
+  int64_t ahead_rows_ = 0;
   int64_t moves_ = 0;
 };
 

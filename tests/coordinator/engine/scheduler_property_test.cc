@@ -3,6 +3,7 @@
 // would get alone.
 
 #include <algorithm>
+#include <deque>
 #include <limits>
 #include <map>
 #include <random>
@@ -84,21 +85,18 @@ class World {
       ASSERT_LT(step, 60000) << "no progress";
       for (uint32_t n = draw(3); n > 0 && arrivals_ < 40; --n) arrive();
       cancel_some();
-      auto planned = scheduler_.plan(step);
-      if (!planned) {
-        ASSERT_TRUE(!scheduler_.has_work() || ++quiet < 3) << "work, but nothing planned";
-        continue;
+      if (in_flight_.empty()) {
+        auto planned = scheduler_.plan(step);
+        if (!planned) {
+          ASSERT_TRUE(!scheduler_.has_work() || ++quiet < 3) << "work, but nothing planned";
+          continue;
+        }
+        launch(*std::move(planned));
       }
-      check_budgets(planned->plan);
-      preemptions_ += planned->preemptions;
-      for (const auto& admission : planned->admissions) hits_ += admission.cached_tokens;
-      auto result = ranks_.run(planned->plan);
-      cancel_some();  // while the step runs
-      std::shuffle(result.sequences.begin(), result.sequences.end(), random_);
-      auto events = scheduler_.apply(std::move(result));
-      ASSERT_TRUE(events.ok()) << events.status();
-      for (auto& event : *events) take(std::move(event));
-      ASSERT_TRUE(ranks_.problems().empty()) << ranks_.problems().front();
+      if (in_flight_.size() == 1 && draw(8) != 0) look_ahead(in_flight_.front().step + 1);
+      cancel_some();  // while steps run
+      run_oldest();
+      if (testing::Test::HasFatalFailure()) return;
     }
   }
 
@@ -125,12 +123,51 @@ class World {
     }
   }
 
+  int64_t ahead() const { return ahead_; }
+  int64_t ahead_rows() const { return ranks_.ahead_rows(); }
+  int64_t dropped_rows() const { return dropped_rows_; }
   int64_t preemptions() const { return preemptions_; }
   int64_t hits() const { return hits_; }
   int64_t moves() const { return ranks_.moves(); }
   size_t accepted() const { return tracked_.size(); }
 
  private:
+  void launch(ScheduledStep step) {
+    check_budgets(step.plan);
+    preemptions_ += step.preemptions;
+    for (const auto& admission : step.admissions) hits_ += admission.cached_tokens;
+    in_flight_.push_back(std::move(step.plan));
+  }
+
+  void look_ahead(int64_t step) {
+    auto planned = scheduler_.plan_ahead(step);
+    if (!planned) return;
+    EXPECT_TRUE(options_.pipeline);
+    EXPECT_TRUE(in_flight_.front().may_be_followed);
+    EXPECT_TRUE(planned->admissions.empty());
+    EXPECT_TRUE(planned->plan.kv_moves.empty());
+    EXPECT_EQ(planned->preemptions, 0);
+    ++ahead_;
+    launch(*std::move(planned));
+    EXPECT_FALSE(scheduler_.plan(step + 1).has_value());
+    EXPECT_FALSE(scheduler_.plan_ahead(step + 1).has_value()) << "two steps ahead";
+  }
+
+  void run_oldest() {
+    for (const auto& chunk : in_flight_.front().chunks) {
+      const Tracked& tracked = tracked_.at(chunk.sequence_id);
+      const bool ahead = chunk.tokens.front() == protocol::kPreviousToken;
+      if (ahead && (tracked.ends > 0 || tracked.cancelled)) ++dropped_rows_;
+    }
+    auto result = ranks_.run(in_flight_.front());
+    in_flight_.pop_front();
+    ASSERT_TRUE(ranks_.problems().empty()) << ranks_.problems().front();
+    std::shuffle(result.sequences.begin(), result.sequences.end(), random_);
+    auto events = scheduler_.apply(std::move(result));
+    ASSERT_TRUE(events.ok()) << events.status();
+    for (auto& event : *events) take(std::move(event));
+  }
+
   uint32_t draw(uint32_t below) { return static_cast<uint32_t>(random_()) % below; }
 
   SchedulerOptions draw_options() {
@@ -148,6 +185,7 @@ class World {
     options.coherent = ranks > 1 && draw(2) == 0;
     options.match_homes = draw(2) == 0;
     if (draw(2) == 0) options.force_preempt_seed = random_();
+    options.pipeline = draw(4) != 0;
     return options;
   }
 
@@ -255,12 +293,14 @@ class World {
   std::map<SequenceId, Tracked> tracked_;
   SequenceId next_id_ = 1;
   int arrivals_ = 0;
+  std::deque<protocol::StepPlan> in_flight_;
+  int64_t ahead_ = 0, dropped_rows_ = 0;
   int64_t preemptions_ = 0;
   int64_t hits_ = 0;
 };
 
 TEST(SchedulerProperty, EveryRequestGetsTheTokensThatItWouldGetAlone) {
-  int64_t preemptions = 0, hits = 0, moves = 0;
+  int64_t preemptions = 0, hits = 0, moves = 0, ahead = 0, ahead_rows = 0, dropped = 0;
   size_t accepted = 0;
   for (uint32_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -272,10 +312,16 @@ TEST(SchedulerProperty, EveryRequestGetsTheTokensThatItWouldGetAlone) {
     preemptions += world.preemptions();
     hits += world.hits();
     moves += world.moves();
+    ahead += world.ahead();
+    ahead_rows += world.ahead_rows();
+    dropped += world.dropped_rows();
     accepted += world.accepted();
   }
   // The draw must reach what it is here to test.
   EXPECT_GT(moves, 100);
+  EXPECT_GT(ahead, 2000);
+  EXPECT_GT(ahead_rows, 5000);
+  EXPECT_GT(dropped, 100);
   EXPECT_GT(preemptions, 300);
   EXPECT_GT(hits, 5000);
   EXPECT_GT(accepted, 5000u);

@@ -344,6 +344,56 @@ TEST_F(WorkerGroupTest, AStepPastItsDeadlineNamesTheRankThatIsFurthestBehind) {
   expect_sentence({"step 4", "deadline", "rank 1", "layer 5", "'expert ffn'"});
 }
 
+TEST_F(WorkerGroupTest, ThePlanThatWaitsBehindAnotherHasItsOwnDeadline) {
+  make_ready(1);
+  group_->send_plan(plan(4), now_);
+  advance(milliseconds(1000));
+  group_->send_plan(plan(5), now_);
+  EXPECT_EQ(rank_at(0).expect_plan().step, 4);
+  EXPECT_EQ(rank_at(0).expect_plan().step, 5);
+  for (int i = 0; i < 4; ++i) {
+    send_health_and_wait(0, 4, 1, "attention", 0.125 * (i + 1));
+    advance(milliseconds(1000));
+  }
+  rank_at(0).send_result(4);
+  poll_until([&] { return !events_.empty(); });
+  EXPECT_DOUBLE_EQ(std::get<GroupResult>(events_[0]).seconds, 5.0);
+  EXPECT_TRUE(group_->step_in_flight());
+  for (int i = 0; i < 5; ++i) {
+    advance(milliseconds(1000));
+    send_health_and_wait(0, 5, 6, "combine", 0.125 * (i + 1));
+    ASSERT_EQ(group_->state(), GroupState::kReady) << "6 s from the end of the step before";
+  }
+  EXPECT_LE(group_->next_wake(now_), now_ + milliseconds(1000));
+  advance(milliseconds(1001));
+  poll_until_failed();
+  expect_sentence({"step 5", "deadline (6.0 s so far)", "rank 0", "layer 6", "'combine'"});
+  EXPECT_FALSE(group_->step_in_flight());
+}
+
+TEST_F(WorkerGroupTest, OfTwoPlansInFlightTheFirstIsNamed) {
+  make_ready(2);
+  group_->send_plan(plan(4), now_);
+  group_->send_plan(plan(5), now_);
+  send_health_and_wait(1, 4, 3, "dispatch", 0.25);
+  rank_at(1).close();
+  poll_until_failed();
+  expect_sentence({"rank 1 (host host1", "step 4, layer 3", "'dispatch'"});
+}
+
+TEST_F(WorkerGroupTest, StepTimesOfPlansInARowDoNotOverlap) {
+  make_ready(1);
+  group_->send_plan(plan(1), now_);
+  group_->send_plan(plan(2), now_);
+  for (int64_t step = 1; step <= 2; ++step) {
+    advance(milliseconds(500));
+    rank_at(0).send_result(step);
+    poll_until([&] { return events_.size() == static_cast<size_t>(step); });
+    EXPECT_DOUBLE_EQ(std::get<GroupResult>(events_.back()).seconds, 0.5);
+  }
+  EXPECT_FALSE(group_->step_in_flight());
+}
+
 TEST_F(WorkerGroupTest, ALaunchedProgramThatEndsAtOnceIsAFailureWithItsStatus) {
   // poll_exit() of a transport whose processes are gone, before anyone has joined.
   class Ended : public GroupTransport {
