@@ -1,12 +1,15 @@
-// Sampling on the device: one block per row. Probability masses are 64-bit fixed-point integers
-// (weight * 2^44), whose sums do not depend on the order of addition; a radix search over the bits
-// of the logits finds the limits of top-k, top-p and the drawn token without sorting. The order of
-// candidates is that of kernels/sampling.cc: larger logit first, then lower id.
+// Sampling on the device: one block per row, or, for few rows, a cluster whose blocks look for the
+// best token together, which is all that greedy rows need. Probability masses are 64-bit
+// fixed-point integers (weight * 2^44), whose sums do not depend on the order of addition; a radix
+// search over the bits of the logits finds the limits of top-k, top-p and the drawn token without
+// sorting. The order of candidates is that of kernels/sampling.cc: larger logit first, then lower
+// id.
 
 #include <climits>
 
 #include "kernels/cuda/element.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/scratch.h"
 #include "kernels/device/cuda/ops.h"
 
@@ -19,7 +22,14 @@ constexpr int kBins = 256;
 constexpr int kTopLogprobs = 20;
 constexpr int kNear = 8192;            // candidates near the best that fit into shared memory
 constexpr float kNearDistance = 8.0f;  // in logits over temperature
+constexpr int kTogether = 8;           // blocks of a cluster
+constexpr int kFewRows = 16;
 using Mass = unsigned long long;
+
+struct Best {
+  float logit;
+  int32_t token;  // INT_MAX: none
+};
 
 struct SharedState {
   Mass bins[kWarps][kBins];  // one histogram per warp: fewer collisions
@@ -29,6 +39,7 @@ struct SharedState {
   Mass found_before;
   int32_t found;
   int32_t near_count;
+  Best of_block[kTogether];
   float near[kNear];  // logits, in no order
 };
 
@@ -120,11 +131,6 @@ __device__ bool better(float a, int32_t a_id, float b, int32_t b_id) {
   return a > b || (a == b && a_id < b_id);
 }
 
-struct Best {
-  float logit;
-  int32_t token;  // INT_MAX: none
-};
-
 // The best token after `previous` in candidate order (previous.token < 0: of all).
 __device__ Best find_best(SharedState& shared, const float* logits, int32_t vocab, Best previous) {
   Best best{-INFINITY, INT_MAX};
@@ -150,6 +156,26 @@ __device__ Best find_best(SharedState& shared, const float* logits, int32_t voca
   best = {-INFINITY, INT_MAX};
   for (int w = 0; w < kWarps; ++w) {
     const Best other{shared.warp_logit[w], shared.warp_id[w]};
+    if (other.token != INT_MAX &&
+        (best.token == INT_MAX || better(other.logit, other.token, best.logit, best.token)))
+      best = other;
+  }
+  return best;
+}
+
+// The best of all by the blocks of a cluster, an equal part each. All of them call; the result is
+// the first one's.
+__device__ Best find_best_together(SharedState& shared, const float* logits, int32_t vocab) {
+  const auto block = static_cast<int32_t>(cluster_rank());
+  const int32_t part = ((vocab + kTogether - 1) / kTogether + 3) / 4 * 4;
+  const int32_t first = min(block * part, vocab);
+  Best best = find_best(shared, logits + first, min(part, vocab - first), {0, -1});
+  if (best.token != INT_MAX) best.token += first;
+  if (threadIdx.x == 0) *of_cluster_block(&shared.of_block[block], 0) = best;
+  cluster_synchronize();
+  best = {-INFINITY, INT_MAX};
+  for (int b = 0; block == 0 && b < kTogether; ++b) {
+    const Best other = shared.of_block[b];
     if (other.token != INT_MAX &&
         (best.token == INT_MAX || better(other.logit, other.token, best.logit, best.token)))
       best = other;
@@ -409,8 +435,7 @@ __device__ int32_t draw_unfiltered(SharedState& shared, const Row& row, const Sa
 }
 
 __device__ int32_t choose(SharedState& shared, const float* logits, int32_t vocab,
-                          const SamplingRow& wanted) {
-  Best best = find_best(shared, logits, vocab, {0, -1});
+                          const SamplingRow& wanted, Best best) {
   if (best.token == INT_MAX) best = {-INFINITY, 0};
   const float inverse_temperature = 1.0f / wanted.temperature;
   const bool greedy =
@@ -487,6 +512,7 @@ __device__ void report(SharedState& shared, const float* raw, int32_t vocab,
   }
 }
 
+template <bool kClusters>
 __global__ void __launch_bounds__(kThreads)
     sample_kernel(RowCount rows, int64_t vocab, float* logits, const SamplingRow* wanted_rows,
                   const TokenCount* counts, const TokenBias* bias, float* copies,
@@ -494,15 +520,16 @@ __global__ void __launch_bounds__(kThreads)
   extern __shared__ __align__(16) char shared_memory[];
   SharedState& shared = *reinterpret_cast<SharedState*>(shared_memory);
   wait_for_predecessor();
-  const int32_t index = blockIdx.x;
+  const int32_t index = kClusters ? blockIdx.x / kTogether : blockIdx.x;
   if (index >= actual_rows(rows)) return;
+  const bool first = !kClusters || cluster_rank() == 0;
   const SamplingRow wanted = wanted_rows[index];
   const auto width = static_cast<int32_t>(vocab);
   float* own = logits + index * vocab;
   const float* raw = own;
   SamplingResult* result = results + index;
   const bool reports = wanted.top_logprobs >= 0 || wanted.target >= 0;
-  if (threadIdx.x == 0) {
+  if (first && threadIdx.x == 0) {
     result->token = wanted.target >= 0 ? min(wanted.target, width - 1) : 0;
     result->logprob = 0;
     result->rank = 0;
@@ -511,32 +538,49 @@ __global__ void __launch_bounds__(kThreads)
   if (wanted.target < 0) {
     const bool modified =
         wanted.bias_end > wanted.bias_begin || wanted.count_end > wanted.count_begin;
-    if (modified && reports) {
+    if (modified && reports && first) {
       float* copy = copies + index * vocab;
       for (int32_t i = threadIdx.x; i < width; i += kThreads) copy[i] = own[i];
       raw = copy;
       __syncthreads();
     }
-    if (modified) apply_penalties(own, width, wanted, counts, bias);
-    const int32_t token = choose(shared, own, width, wanted);
+    if (modified && first) apply_penalties(own, width, wanted, counts, bias);
+    Best best;
+    if constexpr (kClusters) {
+      if (modified) cluster_synchronize();
+      best = find_best_together(shared, own, width);
+    } else {
+      best = find_best(shared, own, width, {0, -1});
+    }
+    if (!first) return;
+    const int32_t token = choose(shared, own, width, wanted, best);
     if (threadIdx.x == 0) result->token = token;
   }
+  if (!first) return;
   __syncthreads();
   if (reports) report(shared, raw, width, wanted, result);
 }
 
 }  // namespace
 
-cudaError_t prepare_sample() { return allow_shared(sample_kernel, sizeof(SharedState)); }
+cudaError_t prepare_sample() {
+  const cudaError_t error = allow_shared(sample_kernel<false>, sizeof(SharedState));
+  return error != cudaSuccess ? error : allow_shared(sample_kernel<true>, sizeof(SharedState));
+}
 
 Status sample(Context* context, Stream* stream, RowCount rows, int64_t vocab, float* logits,
               const SamplingRow* row, const TokenCount* counts, const TokenBias* bias,
               SamplingResult* results) {
   if (rows.bound == 0) return kOk;
-  return check(
-      start(sample_kernel, dim3(rows.bound), dim3(kThreads), sizeof(SharedState), native(stream),
-            rows, vocab, logits, row, counts, bias, context->scratch->sampling, results),
-      "sample");
+  const auto launch = [&](auto kernel, unsigned blocks) {
+    return check(start_clusters(kernel, dim3(rows.bound * blocks), blocks, dim3(kThreads),
+                                sizeof(SharedState), native(stream), rows, vocab, logits, row,
+                                counts, bias, context->scratch->sampling, results),
+                 "sample");
+  };
+  return rows.bound <= kFewRows && context->machine.tuning.near != 0
+             ? launch(sample_kernel<true>, kTogether)
+             : launch(sample_kernel<false>, 1);
 }
 
 }  // namespace conclave::device::cuda

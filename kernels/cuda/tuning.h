@@ -21,7 +21,7 @@ struct Tuning {
   int32_t six = 1;     // 1: six panels a block where that spreads one row's experts evenly
   int32_t trio = 1;    // from so many tiles of 8 rows on, three panels a block; 0: never
   int32_t append = 1;  // 1: decode attention makes queries and appends keys itself
-  int32_t near = 1;    // 1: the blocks of norm_route hand logits over in shared memory
+  int32_t near = 1;    // 1: clusters of norm_route and of the sampler hand over in shared memory
   int32_t fuse = 1;    // 1: norm with routing, combine with norm, in one kernel for few rows
 };
 

@@ -74,13 +74,29 @@ TEST_F(SamplerTest, TokensAndLogprobsAreTheHosts) {
     }
     counts.push_back({});
     bias.push_back({});
-    const Memory device_logits = put(logits), device_rows = put(rows);
+    const Memory device_rows = put(rows);
     const Memory device_counts = put(counts), device_bias = put(bias);
-    const Memory results = poisoned<SamplingResult>(kRows);
-    ok(ops().sample(context(), stream(), {kRows, nullptr}, vocab, as<float>(device_logits),
-                    as<SamplingRow>(device_rows), as<TokenCount>(device_counts),
-                    as<TokenBias>(device_bias), as<SamplingResult>(results)));
-    const auto got = get<SamplingResult>(results, kRows);
+    // Few rows at once have several blocks each.
+    const auto sample = [&](int32_t at_once) {
+      const Memory device_logits = put(logits);
+      const Memory results = poisoned<SamplingResult>(kRows);
+      for (int32_t first = 0; first < kRows; first += at_once) {
+        ok(ops().sample(context(), stream(), {std::min(at_once, kRows - first), nullptr}, vocab,
+                        as<float>(device_logits) + int64_t{first} * vocab,
+                        as<SamplingRow>(device_rows) + first, as<TokenCount>(device_counts),
+                        as<TokenBias>(device_bias), as<SamplingResult>(results) + first));
+      }
+      return get<SamplingResult>(results, kRows);
+    };
+    const auto got = sample(kRows);
+    for (const int32_t at_once : {1, 5, 16}) {
+      const auto again = sample(at_once);
+      for (size_t r = 0; r < kRows; ++r) {
+        ASSERT_EQ(again[r].token, got[r].token) << at_once << " at once, row " << r;
+        ASSERT_EQ(again[r].logprob, got[r].logprob) << at_once << " at once, row " << r;
+        ASSERT_EQ(again[r].rank, got[r].rank) << at_once << " at once, row " << r;
+      }
+    }
     kernels::SamplingScratch scratch;
     for (size_t r = 0; r < kRows; ++r) {
       kernels::SamplingResult want;
