@@ -156,6 +156,7 @@ template <int kKept, int kPerLane, bool kNear>
 __global__ void __launch_bounds__(kRowThreads) norm_route_kernel(NormRoute work) {
   extern __shared__ __align__(16) char rows[];  // normed, of this block
   __shared__ Shared shared;
+  if constexpr (kNear) cluster_arrive();
   const int64_t panel_bytes = k_blocks_of(work.hidden) * kBlockBytes;
   const char* panel = work.gate + blockIdx.x * panel_bytes;
   SegmentWeights<kKept * kRowThreads / (kRouterSegments * kBlockK)> weights;
@@ -169,6 +170,7 @@ __global__ void __launch_bounds__(kRowThreads) norm_route_kernel(NormRoute work)
   float* logits = work.logits;
   if constexpr (kNear) logits = of_cluster_block(shared.logits, 0);
   wait_for_predecessor();
+  if constexpr (kNear) cluster_wait();
   const int32_t actual = actual_rows(work.rows), first = blockIdx.y * kTileRows;
   const int32_t count = min(kTileRows, actual - first);
   for (int32_t base = 0; base < count; base += kRowsAtOnce) {

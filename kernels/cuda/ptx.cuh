@@ -60,6 +60,14 @@ __device__ inline void cluster_synchronize() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
 }
+// Its halves. A block's shared memory is not there for the others before it has begun: each says so
+// first, and waits for all before it writes into another's.
+__device__ inline void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+__device__ inline void cluster_wait() {
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
 // Where the same variable of block `rank` lies.
 template <typename T>
 __device__ inline T* of_cluster_block(T* mine, uint32_t rank) {

@@ -519,7 +519,9 @@ __global__ void __launch_bounds__(kThreads)
                   SamplingResult* results) {
   extern __shared__ __align__(16) char shared_memory[];
   SharedState& shared = *reinterpret_cast<SharedState*>(shared_memory);
+  if constexpr (kClusters) cluster_arrive();
   wait_for_predecessor();
+  if constexpr (kClusters) cluster_wait();
   const int32_t index = kClusters ? blockIdx.x / kTogether : blockIdx.x;
   if (index >= actual_rows(rows)) return;
   const bool first = !kClusters || cluster_rank() == 0;
