@@ -170,10 +170,12 @@ __device__ void attend(const AttentionCall& call, TiledShared<kHeadDim>& shared,
     barrier_wait(&shared.full[stage], turn / kStages & 1);
     const int32_t keys = min(kUnitKeys, span.end_key - first_key);
     if (keys % kKvTokens != 0) {
-      // Only the last unit; all warps write the same zeros, after which each reads its own view.
-      clear_values<kHeadDim>(shared.kv[stage] + keys / kKvTokens * kKvBlockBytes<kHeadDim>,
-                             keys % kKvTokens);
-      __syncwarp();
+      // Only the last unit, which all warps come to.
+      if (warp == 0) {
+        clear_values<kHeadDim>(shared.kv[stage] + keys / kKvTokens * kKvBlockBytes<kHeadDim>,
+                               keys % kKvTokens);
+      }
+      asm volatile("bar.sync 1, %0;" ::"n"(kWarps * 32) : "memory");
     }
     const int32_t seen = min(keys, warp_end - first_key);
     if (seen > 0) {
