@@ -276,11 +276,12 @@ __device__ void consume_tile(const Gemm& gemm, Shared& shared, const char* stage
     barrier_arrive_at(&shared.empty[which % kStages], lane);
   };
   const int32_t slot = group * 8 + warp * 2;  // of its two panels
-  for (int32_t segment = 0; segment < gemm.segments; ++segment) {
+  const int32_t segments = kEpilogue == Epilogue::kFloat ? gemm.segments : 1;
+  for (int32_t segment = 0; segment < segments; ++segment) {
     float c[2][kN / 2];
 #pragma unroll
     for (int i = 0; i < kN / 2; ++i) c[0][i] = c[1][i] = 0;
-    const int32_t k_blocks = gemm.k / gemm.segments / kBlockK;
+    const int32_t k_blocks = gemm.k / segments / kBlockK;
     for (int32_t block = 0; block < k_blocks; ++block, ++iteration) {
       const uint32_t stage = iteration % kStages;
       barrier_wait(&shared.full[stage], iteration / kStages & 1);
