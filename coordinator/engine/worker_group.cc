@@ -190,6 +190,9 @@ bool WorkerGroup::send_to(int32_t rank, protocol::MessageType type, std::vector<
           ? absl::UnavailableError("the connection is gone")
           : it->second.peer->send(static_cast<uint16_t>(type), std::move(payload));
   if (status.ok()) return true;
+  // Of a rank that ends while a step runs, the end of its connection is about to be told, and that
+  // sentence says where it was.
+  if (in_flight_.size() > 1 && absl::IsUnavailable(status)) return false;
   fail(absl::StrCat(describe(rank), " cannot be reached: ", std::string(status.message()), " ",
                     doing(rank, now)),
        now);

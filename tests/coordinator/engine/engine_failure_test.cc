@@ -42,10 +42,12 @@ TEST_F(EngineFailureTest, WithReplayNoTokenIsRepeatedOrLostAcrossRestarts) {
   dying_later.die_at_step = 15;
   start(options, {dying, dying_later, FakeGroupOptions{}});
   std::vector<std::pair<GenerationRequest, std::shared_ptr<Recorder>>> requests;
+  group().hold();  // so that it does not die before all are accepted
   for (int i = 0; i < 10; ++i) {
     requests.emplace_back(request_of(10 + i, 30, 50 * i), std::make_shared<Recorder>());
     submit(requests.back().first, requests.back().second);
   }
+  group().let_go();
   for (const auto& [request, recorder] : requests) {
     EXPECT_EQ(recorder->wait().reason, FinishReason::kLength);
     EXPECT_EQ(recorder->tokens(), expected_tokens(request));

@@ -17,10 +17,12 @@ class EnginePipelineTest : public EngineTest {
   using Requests = std::vector<std::pair<GenerationRequest, std::shared_ptr<Recorder>>>;
   Requests submit_many(int count) {
     Requests requests;
+    group().hold();  // so that no group dies before all are accepted
     for (int i = 0; i < count; ++i) {
       requests.emplace_back(request_of(10 + i, 30, 50 * i), std::make_shared<Recorder>());
       submit(requests.back().first, requests.back().second);
     }
+    group().let_go();
     return requests;
   }
   static void expect_answers(const Requests& requests) {

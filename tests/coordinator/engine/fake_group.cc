@@ -11,6 +11,7 @@ namespace {
 using protocol::MessageType;
 
 constexpr int64_t kHealthPeriodMs = 100;
+constexpr int64_t kNextPlanMs = 3000;  // not every step that may be followed is
 
 bool send(comm::Channel& channel, MessageType type, const std::vector<std::byte>& payload) {
   return channel.send(static_cast<uint16_t>(type), payload, Deadline::after_ms(5000)).ok();
@@ -148,8 +149,9 @@ bool FakeGroup::run_leader() {
 }
 
 bool FakeGroup::answer(const protocol::StepPlan& plan) {
-  if (plan.step == options_.die_at_step) {
-    if (options_.die_with_next && !receive(channel(0))) note("no plan came ahead");
+  if (!options_.die_with_next && plan.step == options_.die_at_step) return false;
+  if (options_.die_with_next && options_.die_at_step >= 0 && plan.step >= options_.die_at_step &&
+      plan.may_be_followed && channel(0).receive(Deadline::after_ms(kNextPlanMs)).ok()) {
     return false;
   }
   {

@@ -26,7 +26,7 @@ struct FakeGroupOptions {
   int32_t kv_blocks = 64;
   int32_t vocab = 1000;
   int64_t die_at_step = -1;  // rank 0 closes its connection instead of answering this step
-  bool die_with_next = false;  // ... once the plan after it is there as well
+  bool die_with_next = false;  // ... or a later one, when the plan after it has come as well
   std::string fingerprint = "fake";
 };
 

@@ -381,6 +381,18 @@ TEST_F(WorkerGroupTest, OfTwoPlansInFlightTheFirstIsNamed) {
   expect_sentence({"rank 1 (host host1", "step 4, layer 3", "'dispatch'"});
 }
 
+TEST_F(WorkerGroupTest, APlanSentAheadToARankThatHasJustEndedHidesNoSentence) {
+  make_ready(1);
+  group_->send_plan(plan(4), now_);
+  send_health_and_wait(0, 4, 3, "attention", 0.25);
+  rank_at(0).close();
+  group_->send_plan(plan(5), now_);
+  EXPECT_EQ(group_->state(), GroupState::kReady);
+  poll_until_failed();
+  expect_sentence(
+      {"rank 0 (host host0", "closed its connection", "step 4, layer 3", "'attention'"});
+}
+
 TEST_F(WorkerGroupTest, StepTimesOfPlansInARowDoNotOverlap) {
   make_ready(1);
   group_->send_plan(plan(1), now_);

@@ -50,8 +50,11 @@ class Ranks {
 // One step: true if the rollout had something to say.
 bool step(PlacementRollout* rollout, Ranks* ranks) {
   const bool news = rollout->has_news();
+  EXPECT_EQ(rollout->may_plan_ahead(), !news);
   protocol::StepPlan plan;
   rollout->annotate(&plan);
+  // The epoch of the plan after the one that switches is known when that one has ended.
+  EXPECT_EQ(rollout->may_plan_ahead(), plan.placement_epoch == rollout->table().epoch());
   ranks->see(plan);
   rollout->step_finished();
   return news;
