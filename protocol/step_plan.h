@@ -86,6 +86,7 @@ struct StepPlan {
   // Block ids are good on every rank: each publishes the K/V of its rows to all. Needed for coherent chunks.
   bool shared_kv = false;
   bool report_routing = false;  // the result shall carry RoutingCounts of every rank
+  bool record_routing = false;  // the result shall carry the RowRouting of every row
   std::optional<PlacementUpdate> prepare;  // begin to load it; placement_epoch names what is in force
   std::vector<KvMove> kv_moves;
   std::vector<SequenceChunk> chunks;
@@ -137,6 +138,7 @@ struct StepResult {
   std::vector<SequenceResult> sequences;
   std::vector<RankTiming> ranks;
   std::vector<RoutingCounts> routing;   // one for each rank, if the plan asked
+  RowRouting rows;                      // of all ranks, if the plan asked
 };
 
 std::vector<std::byte> encode(const StepPlan& plan);
