@@ -109,6 +109,12 @@ void StepRecorder::step_finished(double seconds, std::span<const protocol::RankT
   }
   std::lock_guard lock(mutex_);
   steps_.push_back(record);
+  if (on_step_) on_step_();
+}
+
+void StepRecorder::watch(std::function<void()> on_step) {
+  std::lock_guard lock(mutex_);
+  on_step_ = std::move(on_step);
 }
 
 std::vector<StepRecord> StepRecorder::take() {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <vector>
 
@@ -30,10 +31,13 @@ class StepRecorder : public coordinator::EngineObserver {
  public:
   void step_finished(double seconds, std::span<const protocol::RankTiming> ranks) override;
   std::vector<StepRecord> take();
+  // Called on the engine's thread after each step, until another is set; null: nobody watches.
+  void watch(std::function<void()> on_step);
 
  private:
   std::mutex mutex_;
   std::vector<StepRecord> steps_;
+  std::function<void()> on_step_;
 };
 
 struct EngineBenchOptions {

@@ -6,12 +6,14 @@
 #include <future>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "bench/engine_bench.h"
 #include "cli/bench_commands.h"
 #include "cli/exit_codes.h"
 #include "cli/offline_engine.h"
+#include "cli/progress_bar.h"
 #include "cli/shape_file.h"
 #include "expert_placement/homes/homes.h"
 #include "expert_placement/profile/synthetic_rows.h"
@@ -23,7 +25,6 @@ namespace {
 using placement::ClusterSpec;
 using placement::MeasuredStep;
 using placement::PlacementTable;
-using placement::RoutingProfile;
 using placement::RoutingRows;
 
 constexpr int64_t kRows = 4096;  // of routing: enough for means, few enough to count often
@@ -53,7 +54,27 @@ double context_of(const bench::EngineBenchOptions& bench) {
   return bench.prompt_tokens + bench.decode_tokens / 2.0;
 }
 
-absl::StatusOr<Measured> measure(GroupOptions group, const BenchSimulateOptions& o) {
+// Shows how far the steps of one batch are; how many there will be is known but for those of the prompts.
+class ShownSteps {
+ public:
+  ShownSteps(const std::string& what, int32_t batch, const bench::EngineBenchOptions& bench, bench::StepRecorder* recorder)
+      : recorder_(recorder),
+        total_(static_cast<uint64_t>(bench.repeats) * static_cast<uint64_t>(bench.decode_tokens + 8)),
+        bar_(absl::StrCat(what, ", batch ", batch, ", steps"), !what.empty()) {
+    recorder_->watch([this] { bar_.update(std::min(++done_, total_), total_); });
+  }
+  ~ShownSteps() { recorder_->watch(nullptr); }
+  ShownSteps(const ShownSteps&) = delete;
+  ShownSteps& operator=(const ShownSteps&) = delete;
+
+ private:
+  bench::StepRecorder* recorder_;
+  uint64_t total_, done_ = 0;
+  ProgressBar bar_;
+};
+
+// what: of the progress on stderr; empty: none.
+absl::StatusOr<Measured> measure(GroupOptions group, const BenchSimulateOptions& o, const std::string& what) {
   group.prefix_cache = false;
   const int64_t tokens = o.bench.prompt_tokens + o.bench.decode_tokens + 48;
   if (group.kv_memory.empty() && group.kv_blocks == 0) {
@@ -63,11 +84,11 @@ absl::StatusOr<Measured> measure(GroupOptions group, const BenchSimulateOptions&
   bench::StepRecorder recorder;
   std::unique_ptr<OfflineEngine> engine;
   if (o.shape.empty()) {
-    ASSIGN_OR_RETURN(engine, OfflineEngine::start(group, /*progress=*/false, &recorder));
+    ASSIGN_OR_RETURN(engine, OfflineEngine::start(group, /*progress=*/!what.empty(), &recorder));
   } else {
     std::string path;
     ASSIGN_OR_RETURN(const std::string text, read_shape(o.shape, &path));
-    ASSIGN_OR_RETURN(engine, OfflineEngine::start_shape(group, text, path, false, &recorder));
+    ASSIGN_OR_RETURN(engine, OfflineEngine::start_shape(group, text, path, !what.empty(), &recorder));
   }
   Measured measured;
   measured.spec = engine->model().spec;
@@ -76,6 +97,7 @@ absl::StatusOr<Measured> measure(GroupOptions group, const BenchSimulateOptions&
   bench::EngineBenchOptions options = o.bench;
   for (const int32_t batch : o.batches) {
     options.batch = batch;
+    const ShownSteps shown(what, batch, options, &recorder);
     ASSIGN_OR_RETURN(const bench::Phase phase, bench::bench_decode(engine->engine(), recorder,
                                                                    measured.spec, compute, options));
     measured.decode.push_back(phase);
@@ -95,8 +117,10 @@ absl::StatusOr<Measured> measure_alone(const BenchSimulateOptions& o) {
   alone.placement_json.clear();
   alone.pin = false;
   std::vector<std::future<absl::StatusOr<Measured>>> running;
-  for (int32_t rank = 0; rank < o.group.ranks; ++rank)
-    running.push_back(std::async(std::launch::async, [&alone, &o] { return measure(alone, o); }));
+  for (int32_t rank = 0; rank < o.group.ranks; ++rank) {
+    const std::string what = rank == 0 ? absl::StrCat("1 of 3: ", o.group.ranks, " single ranks at once") : "";
+    running.push_back(std::async(std::launch::async, [&alone, &o, what] { return measure(alone, o, what); }));
+  }
   Measured mean;
   absl::Status failed;
   for (auto& one : running) {
@@ -134,7 +158,7 @@ absl::StatusOr<placement::LinkClass> measure_link(const BenchSimulateOptions& o)
   short_run.batches = {o.batches.front()};
   short_run.bench.decode_tokens = 16;
   short_run.bench.repeats = 1;
-  ASSIGN_OR_RETURN(const Measured measured, measure(short_run.group, short_run));
+  ASSIGN_OR_RETURN(const Measured measured, measure(short_run.group, short_run, "2 of 3: the links"));
   placement::LinkClass link{0, 1e18};
   for (const coordinator::RankStatus& rank : measured.status.ranks) {
     link.latency_s = std::max(link.latency_s, rank.exchange_latency_seconds);
@@ -149,9 +173,7 @@ class Prediction {
   Prediction(const BenchSimulateOptions& o, const model::ModelSpec& spec, RoutingRows rows)
       : o_(o), spec_(spec), rows_(std::move(rows)) {}
 
-  absl::Status fit(const Measured& alone) {
-    ASSIGN_OR_RETURN(const RoutingProfile profile, RoutingProfile::from_rows(rows_, spec_.moe_layers(), 0));
-    profile_ = profile;
+  void fit(const Measured& alone) {
     const PlacementTable table = PlacementTable::contiguous(spec_.moe_layers(), spec_.experts, 1);
     placement::SimulationInput input = input_for(table);
     std::vector<MeasuredStep> steps;
@@ -164,7 +186,6 @@ class Prediction {
           input.cluster.step_overhead_s, std::max(0.0, phase.seconds_per_step - phase.compute_ms / 1e3));
     }
     cluster_ = placement::fit_rank(input, steps);
-    return absl::OkStatus();
   }
 
   absl::StatusOr<std::vector<Compared>> compare(const placement::LinkClass& link, const Measured& group) {
@@ -193,7 +214,6 @@ class Prediction {
     placement::SimulationInput input;
     input.rows = &rows_;
     input.home_of_row = homes_;
-    input.profile = &profile_;
     input.table = &table;
     input.spec = &spec_;
     input.context = context_of(o_.bench);
@@ -205,7 +225,6 @@ class Prediction {
   const model::ModelSpec& spec_;
   RoutingRows rows_;
   std::vector<int32_t> homes_;
-  RoutingProfile profile_;
   ClusterSpec cluster_;
 };
 
@@ -244,9 +263,9 @@ absl::Status run(BenchSimulateOptions o) {
   if (alone.spec.moe_layers().empty()) return absl::InvalidArgumentError("the model has no routed experts to simulate");
   ASSIGN_OR_RETURN(RoutingRows rows, routing(o, alone.spec));
   Prediction prediction(o, alone.spec, std::move(rows));
-  RETURN_IF_ERROR(prediction.fit(alone));
+  prediction.fit(alone);
   ASSIGN_OR_RETURN(const placement::LinkClass link, measure_link(o));
-  ASSIGN_OR_RETURN(const Measured group, measure(o.group, o));
+  ASSIGN_OR_RETURN(const Measured group, measure(o.group, o, absl::StrCat("3 of 3: ", o.group.ranks, " ranks")));
   ASSIGN_OR_RETURN(const std::vector<Compared> compared, prediction.compare(link, group));
   if (!o.out.empty()) RETURN_IF_ERROR(write_file_atomically(o.out, prediction.cluster().to_json() + "\n"));
   if (o.output == "text") {

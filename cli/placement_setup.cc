@@ -52,7 +52,7 @@ void add_placement_flags(CLI::App& app, PlacementOptions* o) {
   app.add_option("--replan-max-imbalance", o->max_imbalance, "most expert rows of a rank over the mean, in each layer")
       ->check(CLI::Range(1.0, 1e6));
   app.add_option("--replan-time-limit-s", o->time_limit_s, "of the solver")->check(CLI::Range(0.01, 3600.0));
-  app.add_option("--replan-migration-share", o->migration_share, "share of all experts that one re-placement may move")
+  app.add_option("--replan-migration-share", o->migration_share, "share of all experts that one re-placement may move; also of plans made by hand, unless they name a budget")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--profile", o->profile, "routing profile to start from (saved by a cluster, or conclave profile)");
   app.add_option("--profile-half-life-s", o->profile_half_life_s, "after so long what routers chose counts half")

@@ -156,6 +156,11 @@ double PlacementManager::predicted_pause(const PlacementStatus& status,
   return one * static_cast<double>(probe.stages_left());
 }
 
+int64_t PlacementManager::default_budget(const placement::PlacementTable& table) const {
+  const double experts = static_cast<double>(table.layers()) * table.experts();
+  return static_cast<int64_t>(options_.automatic.migration_share * experts);
+}
+
 absl::StatusOr<PlannedPlacement> PlacementManager::plan(const PlanRequest& request) {
   const PlacementStatus status = engine_->placement();
   if (status.table == nullptr) {
@@ -177,7 +182,7 @@ absl::StatusOr<PlannedPlacement> PlacementManager::plan(const PlanRequest& reque
   problem.max_imbalance = request.max_imbalance;
   problem.replicas = request.replicas;
   problem.start = status.table.get();
-  problem.migration_budget = request.migration_budget;
+  problem.migration_budget = request.migration_budget.value_or(default_budget(*status.table));
   problem.solver = request.solver;
   problem.time_limit_s = request.time_limit_seconds;
   problem.cancelled = [this] {
@@ -185,6 +190,7 @@ absl::StatusOr<PlannedPlacement> PlacementManager::plan(const PlanRequest& reque
     return stop_;
   };
   PlannedPlacement planned;
+  planned.migration_budget = problem.migration_budget;
   ASSIGN_OR_RETURN(planned.solution, options_.solve(problem));
   planned.solution.table.set_model_fingerprint(engine_->status().model_fingerprint);
   planned.solution.moved_experts = arriving_experts(*status.table, planned.solution.table);
@@ -269,9 +275,7 @@ void PlacementManager::consider_replan() {
   if (status.table == nullptr || status.applying || status.expert_slots == 0) return;
   const placement::RoutingProfile profile = this->profile();
   if (!drifted(profile, *status.table)) return;
-  PlanRequest request = options_.automatic.request;
-  const double copies = static_cast<double>(status.table->layers()) * status.table->experts();
-  request.migration_budget = static_cast<int64_t>(options_.automatic.migration_share * copies);
+  const PlanRequest& request = options_.automatic.request;
   absl::StatusOr<PlannedPlacement> planned = plan(request);
   if (!planned.ok()) {
     return log_warning("no new placement", {{"why", std::string(planned.status().message())}});

@@ -6,19 +6,21 @@
 // equal a run's counters.
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "expert_placement/cluster/cluster_spec.h"
 #include "expert_placement/objective/step_time.h"
 #include "expert_placement/objective/traffic.h"
+#include "expert_placement/simulator/sampled_steps.h"
 #include "model/model_spec.h"
 
 namespace conclave::placement {
 
 struct SimulationInput {
-  const RoutingRows* rows = nullptr;        // [rows]: recorded routing of the model
-  std::span<const int32_t> home_of_row;     // [rows]
-  const RoutingProfile* profile = nullptr;  // for activated experts
+  const RoutingRows* rows = nullptr;     // [rows]: recorded routing of the model
+  std::span<const int32_t> home_of_row;  // [rows]
   const PlacementTable* table = nullptr;
   const model::ModelSpec* spec = nullptr;
   ClusterSpec cluster;
@@ -43,6 +45,21 @@ struct SimulatedStep {
   double kv_bytes_per_token = 0;                       // over all ranks: coherent holds K/V on each
   double worst_balance = 1;
   Traffic traffic;  // of all recorded rows
+};
+// What a step sends and computes is counted once; its time on faster or slower machines is then
+// cheap.
+class CountedStep {
+ public:
+  // What input points at must outlive it.
+  explicit CountedStep(const SimulationInput& input);
+  // Nodes and ranks must be those of input.cluster.
+  SimulatedStep at(const ClusterSpec& cluster) const;
+
+ private:
+  SimulationInput input_;
+  Traffic traffic_;
+  std::vector<int32_t> node_of_;
+  std::optional<SampledSteps> samples_;  // absent without rows
 };
 SimulatedStep simulate_step(const SimulationInput& input);
 

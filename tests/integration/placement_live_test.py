@@ -108,7 +108,11 @@ class PlacementLive(unittest.TestCase):
         status, applied = admin(server, "POST", "placement/apply", {"plan_id": planned["plan_id"]})
         self.assertEqual((status, applied["moved_experts"]), (202, planned["moved_experts"]))
         self.assertEqual(settled(server)["table"]["assignment"], planned["table"]["assignment"])
-        for body, word in [({"objective": "beauty"}, "transitions"), ({"max_imbalance": 0.5}, "max_imbalance"),
+        self.assertLessEqual(planned["moved_experts"], planned["migration_budget"])
+        self.assertEqual(planned["migration_budget"], 8 * 32 // 4)
+        status, still = admin(server, "POST", "placement/plan", {"time_limit_s": 0.2, "max_imbalance": 8, "replicas": 1, "migration_budget": 0})
+        self.assertEqual((status, still["moved_experts"], still["migration_budget"]), (200, 0, 0))
+        for body, word in [({"migration_budget": "some"}, "migration_budget"), ({"objective": "beauty"}, "transitions"), ({"max_imbalance": 0.5}, "max_imbalance"),
                            ({"solver": 3}, "solver")]:
             status, answer = admin(server, "POST", "placement/plan", body)
             self.assertEqual(status, 400)

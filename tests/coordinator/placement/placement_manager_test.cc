@@ -151,6 +151,23 @@ TEST_F(PlacementManagerTest, PlansAppliesAndRollsBack) {
   EXPECT_EQ(engine_.placement().table->holders(1, 0)[0], 1);
 }
 
+TEST_F(PlacementManagerTest, APlanMadeByHandHasTheBudgetOfAutomaticOnesUnlessItNamesOne) {
+  start([](PlacementManager::Options* options) { options->automatic.migration_share = 0.5; });
+  report(10);
+  const auto budget_of = [this](std::optional<int64_t> asked) {
+    PlanRequest request;
+    request.migration_budget = asked;
+    const auto planned = manager_->plan(request);
+    EXPECT_TRUE(planned.ok()) << planned.status();
+    EXPECT_EQ(planned->migration_budget, budget_);
+    return planned->migration_budget;
+  };
+  EXPECT_EQ(budget_of(std::nullopt), 4);  // half of eight
+  EXPECT_EQ(budget_of(0), 0);
+  EXPECT_EQ(budget_of(7), 7);
+  EXPECT_EQ(budget_of(PlanRequest::kAnyNumber), PlanRequest::kAnyNumber);
+}
+
 TEST_F(PlacementManagerTest, KeepsTheLastSixteenPlans) {
   start();
   report(10);
