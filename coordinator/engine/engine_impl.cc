@@ -369,6 +369,7 @@ void EngineImpl::finish_step_of_rollout(const GroupResult& result) {
     pause = std::max(pause, rank.switch_seconds);
   }
   group_.set_placement(rollout_.table().to_json());
+  if (scheduler_ != nullptr) scheduler_->forget_rank_hits();
   observer_->placement_switched(rollout_.table().epoch(), pause);
   if (replacement_) replacement_->pause_seconds += pause;
   if (!rollout_.under_way()) end_replacement("applied", SteadyClock::now());
