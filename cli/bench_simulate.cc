@@ -111,7 +111,7 @@ absl::StatusOr<Measured> measure_alone(const BenchSimulateOptions& o) {
   GroupOptions alone = o.group;
   alone.ranks = 1;
   alone.threads = std::max(1, o.group.threads);
-  alone.transport = "local";
+  // Plans reach a rank and results leave it as in the group: from process to process.
   alone.plan = "fixed";
   alone.placement.clear();
   alone.placement_json.clear();
