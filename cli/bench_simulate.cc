@@ -50,6 +50,13 @@ struct Compared {
   double ratio() const { return predicted.total_s() / measured_s; }
 };
 
+// What a group's steps cost beside computing, apart from them.
+struct Links {
+  placement::LinkClass link;
+  double idle_s = 0;  // of a step of `batch` tokens: no rank was in it
+  int32_t batch = 1;
+};
+
 double context_of(const bench::EngineBenchOptions& bench) {
   return bench.prompt_tokens + bench.decode_tokens / 2.0;
 }
@@ -111,7 +118,7 @@ absl::StatusOr<Measured> measure_alone(const BenchSimulateOptions& o) {
   GroupOptions alone = o.group;
   alone.ranks = 1;
   alone.threads = std::max(1, o.group.threads);
-  // Plans reach a rank and results leave it as in the group: from process to process.
+  alone.transport = "local";
   alone.plan = "fixed";
   alone.placement.clear();
   alone.placement_json.clear();
@@ -130,13 +137,13 @@ absl::StatusOr<Measured> measure_alone(const BenchSimulateOptions& o) {
     if (mean.decode.empty()) mean = *measured;
     for (size_t i = 0; i < mean.decode.size() && &one != &running.front(); ++i) {
       mean.decode[i].seconds_per_step += measured->decode[i].seconds_per_step;
-      mean.decode[i].compute_ms += measured->decode[i].compute_ms;
+      mean.decode[i].ranks_ms += measured->decode[i].ranks_ms;
     }
   }
   RETURN_IF_ERROR(failed);
   for (bench::Phase& phase : mean.decode) {
     phase.seconds_per_step /= o.group.ranks;
-    phase.compute_ms /= o.group.ranks;
+    phase.ranks_ms /= o.group.ranks;
   }
   return mean;
 }
@@ -151,20 +158,25 @@ absl::StatusOr<RoutingRows> routing(const BenchSimulateOptions& o, const model::
   return placement::thin_rows(rows, kRows);
 }
 
-// What ranks measured when they started, if they were to choose a plan.
-absl::StatusOr<placement::LinkClass> measure_link(const BenchSimulateOptions& o) {
+double idle_seconds(const bench::Phase& phase) {
+  return std::max(0.0, phase.seconds_per_step - phase.ranks_ms / 1e3);
+}
+
+// What ranks measured when they started, if they were to choose a plan; and how long a small step's plan and results
+// are on their way.
+absl::StatusOr<Links> measure_links(const BenchSimulateOptions& o) {
   BenchSimulateOptions short_run = o;
   short_run.group.plan = "auto";
-  short_run.batches = {o.batches.front()};
-  short_run.bench.decode_tokens = 16;
-  short_run.bench.repeats = 1;
+  short_run.batches = {*std::min_element(o.batches.begin(), o.batches.end())};
+  short_run.bench.decode_tokens = 32;
+  short_run.bench.repeats = 2;
   ASSIGN_OR_RETURN(const Measured measured, measure(short_run.group, short_run, "2 of 3: the links"));
   placement::LinkClass link{0, 1e18};
   for (const coordinator::RankStatus& rank : measured.status.ranks) {
     link.latency_s = std::max(link.latency_s, rank.exchange_latency_seconds);
     link.bytes_per_s = std::min(link.bytes_per_s, rank.exchange_bytes_per_second);
   }
-  if (link.bytes_per_s > 0) return link;
+  if (link.bytes_per_s > 0) return Links{link, idle_seconds(measured.decode.front()), short_run.batches.front()};
   return absl::UnimplementedError("the links of this model's groups cannot be measured: they run the fixed plan only");
 }
 
@@ -177,20 +189,18 @@ class Prediction {
     const PlacementTable table = PlacementTable::contiguous(spec_.moe_layers(), spec_.experts, 1);
     placement::SimulationInput input = input_for(table);
     std::vector<MeasuredStep> steps;
-    // The time of a step that its rank was not computing.
-    input.cluster.step_overhead_s = 1e9;
+    fit_overhead(alone, &input.cluster);
     for (size_t i = 0; i < o_.batches.size(); ++i) {
       const bench::Phase& phase = alone.decode[i];
       steps.push_back({static_cast<double>(o_.batches[i]), context_of(o_.bench), phase.seconds_per_step});
-      input.cluster.step_overhead_s = std::min(
-          input.cluster.step_overhead_s, std::max(0.0, phase.seconds_per_step - phase.compute_ms / 1e3));
     }
     cluster_ = placement::fit_rank(input, steps);
   }
 
-  absl::StatusOr<std::vector<Compared>> compare(const placement::LinkClass& link, const Measured& group) {
+  absl::StatusOr<std::vector<Compared>> compare(const Links& links, const Measured& group) {
     cluster_.ranks_per_node = {o_.group.ranks};
-    cluster_.intra_node = cluster_.inter_node = link;
+    cluster_.intra_node = cluster_.inter_node = links.link;
+    cluster_.step_overhead_s = std::max(0.0, links.idle_s - links.batch * cluster_.token_overhead_s);
     PlacementTable table = PlacementTable::contiguous(spec_.moe_layers(), spec_.experts, o_.group.ranks);
     if (!o_.group.placement_json.empty()) {
       ASSIGN_OR_RETURN(table, PlacementTable::from_json(o_.group.placement_json, o_.group.placement));
@@ -209,6 +219,21 @@ class Prediction {
   const ClusterSpec& cluster() const { return cluster_; }
 
  private:
+  // A line through the times in which the rank was not in the step.
+  void fit_overhead(const Measured& alone, ClusterSpec* cluster) const {
+    double mean_batch = 0, mean_idle = 0, covariance = 0, variance = 0;
+    const auto n = static_cast<double>(o_.batches.size());
+    for (size_t i = 0; i < o_.batches.size(); ++i) {
+      mean_batch += o_.batches[i] / n;
+      mean_idle += idle_seconds(alone.decode[i]) / n;
+    }
+    for (size_t i = 0; i < o_.batches.size(); ++i) {
+      covariance += (o_.batches[i] - mean_batch) * (idle_seconds(alone.decode[i]) - mean_idle);
+      variance += (o_.batches[i] - mean_batch) * (o_.batches[i] - mean_batch);
+    }
+    cluster->token_overhead_s = variance > 0 ? std::max(0.0, covariance / variance) : 0;
+    cluster->step_overhead_s = std::max(0.0, mean_idle - cluster->token_overhead_s * mean_batch);
+  }
   placement::SimulationInput input_for(const PlacementTable& table) {
     homes_ = placement::round_robin_homes(rows_, table.ranks());
     placement::SimulationInput input;
@@ -230,9 +255,9 @@ class Prediction {
 
 void print(const BenchSimulateOptions& o, const ClusterSpec& cluster, const Measured& alone,
            const std::vector<Compared>& compared) {
-  std::printf("a rank: %.2f GFLOP/s, reads %.2f GB/s, %.1f us a layer, %.1f us a step; a link: %.1f us, %.2f GB/s\n",
+  std::printf("a rank: %.2f GFLOP/s, reads %.2f GB/s, %.1f us a layer, %.1f us a step, %.1f us a token; a link: %.1f us, %.2f GB/s\n",
               cluster.flops_per_s / 1e9, cluster.weight_bytes_per_s / 1e9, 1e6 * cluster.layer_overhead_s,
-              1e6 * cluster.step_overhead_s, 1e6 * cluster.intra_node.latency_s, cluster.intra_node.bytes_per_s / 1e9);
+              1e6 * cluster.step_overhead_s, 1e6 * cluster.token_overhead_s, 1e6 * cluster.intra_node.latency_s, cluster.intra_node.bytes_per_s / 1e9);
   for (size_t i = 0; i < o.batches.size(); ++i)
     std::printf("one rank   batch %4d  measured %10.3f ms\n", o.batches[i], 1e3 * alone.decode[i].seconds_per_step);
   for (const Compared& step : compared) {
@@ -264,9 +289,9 @@ absl::Status run(BenchSimulateOptions o) {
   ASSIGN_OR_RETURN(RoutingRows rows, routing(o, alone.spec));
   Prediction prediction(o, alone.spec, std::move(rows));
   prediction.fit(alone);
-  ASSIGN_OR_RETURN(const placement::LinkClass link, measure_link(o));
+  ASSIGN_OR_RETURN(const Links links, measure_links(o));
   ASSIGN_OR_RETURN(const Measured group, measure(o.group, o, absl::StrCat("3 of 3: ", o.group.ranks, " ranks")));
-  ASSIGN_OR_RETURN(const std::vector<Compared> compared, prediction.compare(link, group));
+  ASSIGN_OR_RETURN(const std::vector<Compared> compared, prediction.compare(links, group));
   if (!o.out.empty()) RETURN_IF_ERROR(write_file_atomically(o.out, prediction.cluster().to_json() + "\n"));
   if (o.output == "text") {
     print(o, prediction.cluster(), alone, compared);

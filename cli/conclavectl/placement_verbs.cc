@@ -100,7 +100,7 @@ void add_placement(CLI::App& app, Action* action) {
   plan_verb->add_option("--max-imbalance", o->max_imbalance, "largest load of a rank, as a multiple of the mean")->check(CLI::Range(1.0, 1000.0));
   plan_verb->add_option("--solver", o->solver, "solver, as `conclave place` names it");
   plan_verb->add_option("--time-limit", o->time_limit_s, "seconds that the solver may take")->check(CLI::Range(0.001, 86400.0));
-  plan_verb->add_option("--replicas", o->replicas, "extra copies of busy experts")->check(CLI::Range(0, 1 << 20));
+  plan_verb->add_option("--replicas", o->replicas, "extra expert slots of a rank and layer, for copies of busy experts; default: as now")->check(CLI::Range(0, 1 << 20));
   plan_verb->add_option("--migration-budget", o->migration_budget,
                         "experts that may move at most, or all; default: the cluster's --replan-migration-share of them");
   plan_verb->add_option("--write-table", o->table_file, "write the table into this file");

@@ -99,7 +99,9 @@ absl::StatusOr<PlanRequest> parse_plan_request(const json& body) {
   RETURN_IF_ERROR(choose(body, "solver", kSolvers, &request.solver));
   RETURN_IF_ERROR(read_number(body, "max_imbalance", 1.0, 1e6, &request.max_imbalance));
   RETURN_IF_ERROR(read_number(body, "time_limit_s", 0.01, 3600.0, &request.time_limit_seconds));
-  RETURN_IF_ERROR(read_number(body, "replicas", 0, 1 << 20, &request.replicas));
+  if (body.contains("replicas") && !body["replicas"].is_null()) {
+    RETURN_IF_ERROR(read_number(body, "replicas", 0, 1 << 20, &request.replicas.emplace()));
+  }
   ASSIGN_OR_RETURN(request.migration_budget, read_budget(body));
   return request;
 }
@@ -145,6 +147,7 @@ ordered_json plan_json(const PlannedPlacement& planned) {
   out["moved_experts"] = solution.moved_experts;
   out["migration_budget"] = planned.migration_budget;
   if (planned.migration_budget == PlanRequest::kAnyNumber) out["migration_budget"] = "all";
+  out["replicas"] = planned.replicas;
   out["bytes_to_move"] = planned.bytes_to_move;
   out["predicted_pause_ms"] = 1e3 * planned.predicted_pause_seconds;
   out["seconds"] = solution.seconds;

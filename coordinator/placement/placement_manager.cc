@@ -21,6 +21,12 @@ bool same_assignment(const placement::PlacementTable& a, const placement::Placem
   return arriving_experts(a, b) == 0 && arriving_experts(b, a) == 0;
 }
 
+// Slots that the fullest rank uses beyond an equal share.
+int32_t replicas_of(const placement::PlacementTable& table) {
+  return std::max(0,
+                  table.slots_per_rank() - (table.experts() + table.ranks() - 1) / table.ranks());
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PlacementManager>> PlacementManager::create(Options options) {
@@ -180,7 +186,7 @@ absl::StatusOr<PlannedPlacement> PlacementManager::plan(const PlanRequest& reque
   problem.plan = parallel_plan();
   problem.cost = options_.cost;
   problem.max_imbalance = request.max_imbalance;
-  problem.replicas = request.replicas;
+  problem.replicas = request.replicas.value_or(replicas_of(*status.table));
   problem.start = status.table.get();
   problem.migration_budget = request.migration_budget.value_or(default_budget(*status.table));
   problem.solver = request.solver;
@@ -191,6 +197,7 @@ absl::StatusOr<PlannedPlacement> PlacementManager::plan(const PlanRequest& reque
   };
   PlannedPlacement planned;
   planned.migration_budget = problem.migration_budget;
+  planned.replicas = problem.replicas;
   ASSIGN_OR_RETURN(planned.solution, options_.solve(problem));
   planned.solution.table.set_model_fingerprint(engine_->status().model_fingerprint);
   planned.solution.moved_experts = arriving_experts(*status.table, planned.solution.table);

@@ -78,7 +78,9 @@ SimulatedStep CountedStep::at(const ClusterSpec& cluster) const {
       layers * work(cluster,
                     attention * input_.weight_bytes + tokens * input_.context * kv_bytes_layer,
                     2 * tokens * (attention + 2.0 * input_.context * spec.heads * spec.head_dim));
-  step.overhead_s = layers * cluster.layer_overhead_s + cluster.step_overhead_s;
+  // One coordinator plans for all ranks, so its share does not shrink with more of them.
+  step.overhead_s = layers * cluster.layer_overhead_s + cluster.step_overhead_s +
+                    input_.batch * cluster.token_overhead_s;
   const double head = static_cast<double>(spec.vocab) * spec.hidden;
   step.head_s = work(cluster, head * input_.weight_bytes, 2 * head * tokens);
   const double shared = 3.0 * spec.hidden * spec.shared_expert_width;

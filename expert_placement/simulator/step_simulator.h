@@ -37,7 +37,7 @@ struct SimulatedStep {
   double exchange_s = 0;    // dispatch and combine, all layers
   double kv_publish_s = 0;  // coherent: the step's K/V to every rank
   double head_s = 0;
-  double overhead_s = 0;  // ClusterSpec::layer_overhead_s of all layers, and step_overhead_s
+  double overhead_s = 0;  // ClusterSpec's: of all layers, of the step, of its tokens
   double total_s() const {
     return attention_s + experts_s + exchange_s + kv_publish_s + head_s + overhead_s;
   }

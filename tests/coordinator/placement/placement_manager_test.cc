@@ -168,6 +168,19 @@ TEST_F(PlacementManagerTest, APlanMadeByHandHasTheBudgetOfAutomaticOnesUnlessItN
   EXPECT_EQ(budget_of(PlanRequest::kAnyNumber), PlanRequest::kAnyNumber);
 }
 
+// Or a plan under a budget could never leave a table that has replicas: its ranks hold more than an
+// equal share.
+TEST_F(PlacementManagerTest, APlanKeepsTheSlotsThatTheTableInForceUsesUnlessItNamesOthers) {
+  start();
+  report(10);
+  EXPECT_EQ(manager_->plan({})->replicas, 0);
+  ASSERT_TRUE(engine_.apply_placement(best().with_layer(0, {{0}, {0}, {0, 1}, {1}})).ok());
+  EXPECT_EQ(manager_->plan({})->replicas, 1);
+  PlanRequest request;
+  request.replicas = 0;
+  EXPECT_EQ(manager_->plan(request)->replicas, 0);
+}
+
 TEST_F(PlacementManagerTest, KeepsTheLastSixteenPlans) {
   start();
   report(10);
