@@ -71,8 +71,10 @@ TEST(RecordedTraffic, EqualsAnIndependentCountOfEachPlanAndTable) {
       const auto& sums = counted->sums[coherent ? 1 : 0];
       EXPECT_EQ(sums[RunTraffic::kDispatch].messages, out.messages);
       EXPECT_EQ(sums[RunTraffic::kReturn], back);
-      if (!coherent) EXPECT_EQ(sums[RunTraffic::kDispatch].bytes, out.messages * kWire.row);
-      if (coherent) EXPECT_GT(sums[RunTraffic::kDispatch].bytes, out.messages * kWire.row);
+      const int64_t of_rows = out.messages * kWire.row;
+      const int64_t of_states = sums[RunTraffic::kDispatch].bytes - of_rows;
+      EXPECT_EQ(of_states > 0, coherent);
+      EXPECT_EQ(of_states % kWire.state, 0);
     }
     // 12 of 16 rows of each sequence are published, by six layers, to two others.
     const TrafficSum& published = counted->sums[1][RunTraffic::kKeyValue];
