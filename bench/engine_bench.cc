@@ -76,14 +76,16 @@ double median(std::vector<double> values) {
 }
 
 void fill_exchange(const std::vector<StepRecord>& steps, Phase* phase) {
-  std::vector<double> compute, total, exposed, bytes;
+  std::vector<double> compute, ranks, total, exposed, bytes;
   for (const StepRecord& step : steps) {
     compute.push_back(step.compute_seconds);
+    ranks.push_back(step.rank_seconds);
     total.push_back(step.exchange_seconds);
     exposed.push_back(step.exchange_exposed_seconds);
     bytes.push_back(static_cast<double>(step.bytes_sent));
   }
   phase->compute_ms = 1e3 * median(compute);
+  phase->ranks_ms = 1e3 * median(ranks);
   phase->exchange_ms = 1e3 * median(total);
   phase->exchange_exposed_ms = 1e3 * median(exposed);
   phase->exchange_bytes = median(bytes);
@@ -104,11 +106,19 @@ void StepRecorder::step_finished(double seconds, std::span<const protocol::RankT
     record.tokens += rank.tokens;
     record.bytes_sent += rank.bytes_sent;
     record.compute_seconds = std::max(record.compute_seconds, rank.compute_seconds);
+    record.rank_seconds =
+        std::max(record.rank_seconds, rank.compute_seconds + rank.exchange_exposed_seconds);
     record.exchange_seconds = std::max(record.exchange_seconds, rank.exchange_seconds);
     record.exchange_exposed_seconds = std::max(record.exchange_exposed_seconds, rank.exchange_exposed_seconds);
   }
   std::lock_guard lock(mutex_);
   steps_.push_back(record);
+  if (on_step_) on_step_();
+}
+
+void StepRecorder::watch(std::function<void()> on_step) {
+  std::lock_guard lock(mutex_);
+  on_step_ = std::move(on_step);
 }
 
 std::vector<StepRecord> StepRecorder::take() {

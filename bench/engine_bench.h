@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct StepRecord {
   double compute_seconds = 0;           // the slowest rank's
   double exchange_seconds = 0;          // the slowest rank's
   double exchange_exposed_seconds = 0;  // the slowest rank's
+  double rank_seconds = 0;              // computing and waiting, of the rank that took longest
   int64_t bytes_sent = 0;               // all ranks
 };
 
@@ -30,10 +32,13 @@ class StepRecorder : public coordinator::EngineObserver {
  public:
   void step_finished(double seconds, std::span<const protocol::RankTiming> ranks) override;
   std::vector<StepRecord> take();
+  // Called on the engine's thread after each step, until another is set; null: nobody watches.
+  void watch(std::function<void()> on_step);
 
  private:
   std::mutex mutex_;
   std::vector<StepRecord> steps_;
+  std::function<void()> on_step_;
 };
 
 struct EngineBenchOptions {
@@ -49,7 +54,8 @@ struct EngineBenchOptions {
 struct Phase {
   double seconds_per_step = 0;       // decode: over the whole run, gaps between steps included; prefill: best step
   double tokens_per_second = 0;
-  double compute_ms = 0;             // per step, on the ranks: the rest of a step is between them and the engine
+  double compute_ms = 0;             // per step, on the ranks
+  double ranks_ms = 0;               // per step, with their waits: the rest of a step is between them and the engine
   double exchange_ms = 0;            // per step
   double exchange_exposed_ms = 0;
   double exchange_bytes = 0;         // per step

@@ -6,12 +6,14 @@
 #include <future>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
 #include "bench/engine_bench.h"
 #include "cli/bench_commands.h"
 #include "cli/exit_codes.h"
 #include "cli/offline_engine.h"
+#include "cli/progress_bar.h"
 #include "cli/shape_file.h"
 #include "expert_placement/homes/homes.h"
 #include "expert_placement/profile/synthetic_rows.h"
@@ -23,7 +25,6 @@ namespace {
 using placement::ClusterSpec;
 using placement::MeasuredStep;
 using placement::PlacementTable;
-using placement::RoutingProfile;
 using placement::RoutingRows;
 
 constexpr int64_t kRows = 4096;  // of routing: enough for means, few enough to count often
@@ -49,11 +50,38 @@ struct Compared {
   double ratio() const { return predicted.total_s() / measured_s; }
 };
 
+// What a group's steps cost beside computing, apart from them.
+struct Links {
+  placement::LinkClass link;
+  double idle_s = 0;  // of a step of `batch` tokens: no rank was in it
+  int32_t batch = 1;
+};
+
 double context_of(const bench::EngineBenchOptions& bench) {
   return bench.prompt_tokens + bench.decode_tokens / 2.0;
 }
 
-absl::StatusOr<Measured> measure(GroupOptions group, const BenchSimulateOptions& o) {
+// Shows how far the steps of one batch are; how many there will be is known but for those of the prompts.
+class ShownSteps {
+ public:
+  ShownSteps(const std::string& what, int32_t batch, const bench::EngineBenchOptions& bench, bench::StepRecorder* recorder)
+      : recorder_(recorder),
+        total_(static_cast<uint64_t>(bench.repeats) * static_cast<uint64_t>(bench.decode_tokens + 8)),
+        bar_(absl::StrCat(what, ", batch ", batch, ", steps"), !what.empty()) {
+    recorder_->watch([this] { bar_.update(std::min(++done_, total_), total_); });
+  }
+  ~ShownSteps() { recorder_->watch(nullptr); }
+  ShownSteps(const ShownSteps&) = delete;
+  ShownSteps& operator=(const ShownSteps&) = delete;
+
+ private:
+  bench::StepRecorder* recorder_;
+  uint64_t total_, done_ = 0;
+  ProgressBar bar_;
+};
+
+// what: of the progress on stderr; empty: none.
+absl::StatusOr<Measured> measure(GroupOptions group, const BenchSimulateOptions& o, const std::string& what) {
   group.prefix_cache = false;
   const int64_t tokens = o.bench.prompt_tokens + o.bench.decode_tokens + 48;
   if (group.kv_memory.empty() && group.kv_blocks == 0) {
@@ -63,11 +91,11 @@ absl::StatusOr<Measured> measure(GroupOptions group, const BenchSimulateOptions&
   bench::StepRecorder recorder;
   std::unique_ptr<OfflineEngine> engine;
   if (o.shape.empty()) {
-    ASSIGN_OR_RETURN(engine, OfflineEngine::start(group, /*progress=*/false, &recorder));
+    ASSIGN_OR_RETURN(engine, OfflineEngine::start(group, /*progress=*/!what.empty(), &recorder));
   } else {
     std::string path;
     ASSIGN_OR_RETURN(const std::string text, read_shape(o.shape, &path));
-    ASSIGN_OR_RETURN(engine, OfflineEngine::start_shape(group, text, path, false, &recorder));
+    ASSIGN_OR_RETURN(engine, OfflineEngine::start_shape(group, text, path, !what.empty(), &recorder));
   }
   Measured measured;
   measured.spec = engine->model().spec;
@@ -76,6 +104,7 @@ absl::StatusOr<Measured> measure(GroupOptions group, const BenchSimulateOptions&
   bench::EngineBenchOptions options = o.bench;
   for (const int32_t batch : o.batches) {
     options.batch = batch;
+    const ShownSteps shown(what, batch, options, &recorder);
     ASSIGN_OR_RETURN(const bench::Phase phase, bench::bench_decode(engine->engine(), recorder,
                                                                    measured.spec, compute, options));
     measured.decode.push_back(phase);
@@ -95,8 +124,10 @@ absl::StatusOr<Measured> measure_alone(const BenchSimulateOptions& o) {
   alone.placement_json.clear();
   alone.pin = false;
   std::vector<std::future<absl::StatusOr<Measured>>> running;
-  for (int32_t rank = 0; rank < o.group.ranks; ++rank)
-    running.push_back(std::async(std::launch::async, [&alone, &o] { return measure(alone, o); }));
+  for (int32_t rank = 0; rank < o.group.ranks; ++rank) {
+    const std::string what = rank == 0 ? absl::StrCat("1 of 3: ", o.group.ranks, " single ranks at once") : "";
+    running.push_back(std::async(std::launch::async, [&alone, &o, what] { return measure(alone, o, what); }));
+  }
   Measured mean;
   absl::Status failed;
   for (auto& one : running) {
@@ -106,13 +137,13 @@ absl::StatusOr<Measured> measure_alone(const BenchSimulateOptions& o) {
     if (mean.decode.empty()) mean = *measured;
     for (size_t i = 0; i < mean.decode.size() && &one != &running.front(); ++i) {
       mean.decode[i].seconds_per_step += measured->decode[i].seconds_per_step;
-      mean.decode[i].compute_ms += measured->decode[i].compute_ms;
+      mean.decode[i].ranks_ms += measured->decode[i].ranks_ms;
     }
   }
   RETURN_IF_ERROR(failed);
   for (bench::Phase& phase : mean.decode) {
     phase.seconds_per_step /= o.group.ranks;
-    phase.compute_ms /= o.group.ranks;
+    phase.ranks_ms /= o.group.ranks;
   }
   return mean;
 }
@@ -127,20 +158,25 @@ absl::StatusOr<RoutingRows> routing(const BenchSimulateOptions& o, const model::
   return placement::thin_rows(rows, kRows);
 }
 
-// What ranks measured when they started, if they were to choose a plan.
-absl::StatusOr<placement::LinkClass> measure_link(const BenchSimulateOptions& o) {
+double idle_seconds(const bench::Phase& phase) {
+  return std::max(0.0, phase.seconds_per_step - phase.ranks_ms / 1e3);
+}
+
+// What ranks measured when they started, if they were to choose a plan; and how long a small step's plan and results
+// are on their way.
+absl::StatusOr<Links> measure_links(const BenchSimulateOptions& o) {
   BenchSimulateOptions short_run = o;
   short_run.group.plan = "auto";
-  short_run.batches = {o.batches.front()};
-  short_run.bench.decode_tokens = 16;
-  short_run.bench.repeats = 1;
-  ASSIGN_OR_RETURN(const Measured measured, measure(short_run.group, short_run));
+  short_run.batches = {*std::min_element(o.batches.begin(), o.batches.end())};
+  short_run.bench.decode_tokens = 32;
+  short_run.bench.repeats = 2;
+  ASSIGN_OR_RETURN(const Measured measured, measure(short_run.group, short_run, "2 of 3: the links"));
   placement::LinkClass link{0, 1e18};
   for (const coordinator::RankStatus& rank : measured.status.ranks) {
     link.latency_s = std::max(link.latency_s, rank.exchange_latency_seconds);
     link.bytes_per_s = std::min(link.bytes_per_s, rank.exchange_bytes_per_second);
   }
-  if (link.bytes_per_s > 0) return link;
+  if (link.bytes_per_s > 0) return Links{link, idle_seconds(measured.decode.front()), short_run.batches.front()};
   return absl::UnimplementedError("the links of this model's groups cannot be measured: they run the fixed plan only");
 }
 
@@ -149,27 +185,22 @@ class Prediction {
   Prediction(const BenchSimulateOptions& o, const model::ModelSpec& spec, RoutingRows rows)
       : o_(o), spec_(spec), rows_(std::move(rows)) {}
 
-  absl::Status fit(const Measured& alone) {
-    ASSIGN_OR_RETURN(const RoutingProfile profile, RoutingProfile::from_rows(rows_, spec_.moe_layers(), 0));
-    profile_ = profile;
+  void fit(const Measured& alone) {
     const PlacementTable table = PlacementTable::contiguous(spec_.moe_layers(), spec_.experts, 1);
     placement::SimulationInput input = input_for(table);
     std::vector<MeasuredStep> steps;
-    // The time of a step that its rank was not computing.
-    input.cluster.step_overhead_s = 1e9;
+    fit_overhead(alone, &input.cluster);
     for (size_t i = 0; i < o_.batches.size(); ++i) {
       const bench::Phase& phase = alone.decode[i];
       steps.push_back({static_cast<double>(o_.batches[i]), context_of(o_.bench), phase.seconds_per_step});
-      input.cluster.step_overhead_s = std::min(
-          input.cluster.step_overhead_s, std::max(0.0, phase.seconds_per_step - phase.compute_ms / 1e3));
     }
     cluster_ = placement::fit_rank(input, steps);
-    return absl::OkStatus();
   }
 
-  absl::StatusOr<std::vector<Compared>> compare(const placement::LinkClass& link, const Measured& group) {
+  absl::StatusOr<std::vector<Compared>> compare(const Links& links, const Measured& group) {
     cluster_.ranks_per_node = {o_.group.ranks};
-    cluster_.intra_node = cluster_.inter_node = link;
+    cluster_.intra_node = cluster_.inter_node = links.link;
+    cluster_.step_overhead_s = std::max(0.0, links.idle_s - links.batch * cluster_.token_overhead_s);
     PlacementTable table = PlacementTable::contiguous(spec_.moe_layers(), spec_.experts, o_.group.ranks);
     if (!o_.group.placement_json.empty()) {
       ASSIGN_OR_RETURN(table, PlacementTable::from_json(o_.group.placement_json, o_.group.placement));
@@ -188,12 +219,26 @@ class Prediction {
   const ClusterSpec& cluster() const { return cluster_; }
 
  private:
+  // A line through the times in which the rank was not in the step.
+  void fit_overhead(const Measured& alone, ClusterSpec* cluster) const {
+    double mean_batch = 0, mean_idle = 0, covariance = 0, variance = 0;
+    const auto n = static_cast<double>(o_.batches.size());
+    for (size_t i = 0; i < o_.batches.size(); ++i) {
+      mean_batch += o_.batches[i] / n;
+      mean_idle += idle_seconds(alone.decode[i]) / n;
+    }
+    for (size_t i = 0; i < o_.batches.size(); ++i) {
+      covariance += (o_.batches[i] - mean_batch) * (idle_seconds(alone.decode[i]) - mean_idle);
+      variance += (o_.batches[i] - mean_batch) * (o_.batches[i] - mean_batch);
+    }
+    cluster->token_overhead_s = variance > 0 ? std::max(0.0, covariance / variance) : 0;
+    cluster->step_overhead_s = std::max(0.0, mean_idle - cluster->token_overhead_s * mean_batch);
+  }
   placement::SimulationInput input_for(const PlacementTable& table) {
     homes_ = placement::round_robin_homes(rows_, table.ranks());
     placement::SimulationInput input;
     input.rows = &rows_;
     input.home_of_row = homes_;
-    input.profile = &profile_;
     input.table = &table;
     input.spec = &spec_;
     input.context = context_of(o_.bench);
@@ -205,15 +250,14 @@ class Prediction {
   const model::ModelSpec& spec_;
   RoutingRows rows_;
   std::vector<int32_t> homes_;
-  RoutingProfile profile_;
   ClusterSpec cluster_;
 };
 
 void print(const BenchSimulateOptions& o, const ClusterSpec& cluster, const Measured& alone,
            const std::vector<Compared>& compared) {
-  std::printf("a rank: %.2f GFLOP/s, reads %.2f GB/s, %.1f us a layer, %.1f us a step; a link: %.1f us, %.2f GB/s\n",
+  std::printf("a rank: %.2f GFLOP/s, reads %.2f GB/s, %.1f us a layer, %.1f us a step, %.1f us a token; a link: %.1f us, %.2f GB/s\n",
               cluster.flops_per_s / 1e9, cluster.weight_bytes_per_s / 1e9, 1e6 * cluster.layer_overhead_s,
-              1e6 * cluster.step_overhead_s, 1e6 * cluster.intra_node.latency_s, cluster.intra_node.bytes_per_s / 1e9);
+              1e6 * cluster.step_overhead_s, 1e6 * cluster.token_overhead_s, 1e6 * cluster.intra_node.latency_s, cluster.intra_node.bytes_per_s / 1e9);
   for (size_t i = 0; i < o.batches.size(); ++i)
     std::printf("one rank   batch %4d  measured %10.3f ms\n", o.batches[i], 1e3 * alone.decode[i].seconds_per_step);
   for (const Compared& step : compared) {
@@ -244,10 +288,10 @@ absl::Status run(BenchSimulateOptions o) {
   if (alone.spec.moe_layers().empty()) return absl::InvalidArgumentError("the model has no routed experts to simulate");
   ASSIGN_OR_RETURN(RoutingRows rows, routing(o, alone.spec));
   Prediction prediction(o, alone.spec, std::move(rows));
-  RETURN_IF_ERROR(prediction.fit(alone));
-  ASSIGN_OR_RETURN(const placement::LinkClass link, measure_link(o));
-  ASSIGN_OR_RETURN(const Measured group, measure(o.group, o));
-  ASSIGN_OR_RETURN(const std::vector<Compared> compared, prediction.compare(link, group));
+  prediction.fit(alone);
+  ASSIGN_OR_RETURN(const Links links, measure_links(o));
+  ASSIGN_OR_RETURN(const Measured group, measure(o.group, o, absl::StrCat("3 of 3: ", o.group.ranks, " ranks")));
+  ASSIGN_OR_RETURN(const std::vector<Compared> compared, prediction.compare(links, group));
   if (!o.out.empty()) RETURN_IF_ERROR(write_file_atomically(o.out, prediction.cluster().to_json() + "\n"));
   if (o.output == "text") {
     print(o, prediction.cluster(), alone, compared);

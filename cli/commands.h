@@ -20,6 +20,7 @@ void add_tokenize_command(CLI::App& app, int* exit_code);
 void add_place_command(CLI::App& app, int* exit_code);
 void add_profile_command(CLI::App& app, int* exit_code);
 void add_simulate_command(CLI::App& app, int* exit_code);
+void add_traffic_command(CLI::App& app, int* exit_code);      // of a recorded run
 void add_bench_commands(CLI::App& app, int* exit_code);       // bench engine, serve, coordinator
 
 void add_submit_command(CLI::App& app, int* exit_code);       // a Slurm job

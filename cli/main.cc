@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   cli::add_place_command(app, &exit_code);
   cli::add_profile_command(app, &exit_code);
   cli::add_simulate_command(app, &exit_code);
+  cli::add_traffic_command(app, &exit_code);
   cli::add_bench_commands(app, &exit_code);
   cli::add_submit_command(app, &exit_code);
   cli::add_preflight_command(app, &exit_code);

@@ -52,7 +52,7 @@ void add_placement_flags(CLI::App& app, PlacementOptions* o) {
   app.add_option("--replan-max-imbalance", o->max_imbalance, "most expert rows of a rank over the mean, in each layer")
       ->check(CLI::Range(1.0, 1e6));
   app.add_option("--replan-time-limit-s", o->time_limit_s, "of the solver")->check(CLI::Range(0.01, 3600.0));
-  app.add_option("--replan-migration-share", o->migration_share, "share of all experts that one re-placement may move")
+  app.add_option("--replan-migration-share", o->migration_share, "share of all experts that one re-placement may move; also of plans made by hand, unless they name a budget")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--profile", o->profile, "routing profile to start from (saved by a cluster, or conclave profile)");
   app.add_option("--profile-half-life-s", o->profile_half_life_s, "after so long what routers chose counts half")
@@ -60,6 +60,12 @@ void add_placement_flags(CLI::App& app, PlacementOptions* o) {
   app.add_option("--profile-report-ms", o->profile_report_ms, "how often ranks report what routers chose; 0: never")
       ->envname("CONCLAVE_PROFILE_REPORT_MS")->check(CLI::Range(0, 1 << 30));
   app.add_option("--nodes", o->nodes, "machines that the ranks are spread over, for placement")->check(CLI::Range(1, 1 << 16));
+  app.add_option("--record-routing", o->record_routing,
+                 "write what the routers chose for every row, and where it was, to this .safetensors file at the end: for conclave "
+                 "traffic, place --trace, profile --trace");
+  app.add_option("--record-rows", o->record_rows,
+                 "most rows that --record-routing keeps (2 x MoE layers x top-k + 25 bytes each); what follows is not recorded")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32));
 }
 
 absl::StatusOr<std::unique_ptr<coordinator::PlacementManager>> make_placement_manager(
@@ -95,6 +101,29 @@ absl::StatusOr<std::unique_ptr<coordinator::PlacementManager>> make_placement_ma
     manager->add_routing(std::move(counts));
   };
   return manager;
+}
+
+absl::StatusOr<std::unique_ptr<coordinator::RoutingRecorder>> make_routing_recorder(
+    const PlacementOptions& o, const GroupOptions& group, const model::ModelSpec& spec,
+    coordinator::EngineOptions* engine_options) {
+  std::unique_ptr<coordinator::RoutingRecorder> recorder;
+  if (o.record_routing.empty()) return recorder;
+  if (spec.moe_layers().empty()) return absl::InvalidArgumentError("--record-routing: the model has no routed experts");
+  if (group.device == "cuda") return absl::InvalidArgumentError("--record-routing is for the CPU; ranks on GPUs do not report every row");
+  const coordinator::PlanCosts& costs = engine_options->plan_costs;
+  coordinator::RoutingRecorder::Options options;
+  options.moe_layers = static_cast<int32_t>(spec.moe_layers().size());
+  options.experts = spec.experts;
+  options.top_k = spec.top_k;
+  options.layers = spec.layers;
+  options.wire = {static_cast<int64_t>(costs.row_bytes), static_cast<int64_t>(costs.state_bytes),
+                  static_cast<int64_t>(costs.kv_bytes)};
+  options.max_rows = o.record_rows;
+  recorder = std::make_unique<coordinator::RoutingRecorder>(options);
+  // Nobody shall learn at the end of a long run that the file cannot be written.
+  RETURN_IF_ERROR(recorder->save(o.record_routing));
+  engine_options->recorder = recorder.get();
+  return recorder;
 }
 
 }  // namespace conclave::cli

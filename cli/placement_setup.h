@@ -8,8 +8,10 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "cli/group_options.h"
 #include "coordinator/engine/create_engine.h"
 #include "coordinator/placement/placement_manager.h"
+#include "coordinator/placement/routing_recorder.h"
 #include "model/model_spec.h"
 
 namespace CLI {
@@ -30,6 +32,8 @@ struct PlacementOptions {
   double profile_half_life_s = 600;
   int32_t profile_report_ms = 500;       // 0: no routing profile
   int32_t nodes = 1;
+  std::string record_routing;            // file; empty: not recorded
+  int64_t record_rows = 1000000;
 };
 
 void add_placement_flags(CLI::App& app, PlacementOptions* options);
@@ -38,6 +42,12 @@ void add_placement_flags(CLI::App& app, PlacementOptions* options);
 // manager must outlive that engine, be attached to it, and be stopped before it goes.
 absl::StatusOr<std::unique_ptr<coordinator::PlacementManager>> make_placement_manager(
     const PlacementOptions& options, const model::ModelSpec& spec,
+    coordinator::EngineOptions* engine_options);
+
+// Null unless --record-routing was given; to be given to the engine and saved when that is gone. INVALID_ARGUMENT: the
+// model has no routed experts, ranks compute on GPUs, or the file cannot be written.
+absl::StatusOr<std::unique_ptr<coordinator::RoutingRecorder>> make_routing_recorder(
+    const PlacementOptions& options, const GroupOptions& group, const model::ModelSpec& spec,
     coordinator::EngineOptions* engine_options);
 
 }  // namespace conclave::cli

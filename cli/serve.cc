@@ -51,6 +51,8 @@ int wait_for_signal(const sigset_t& signals, int milliseconds) {
 struct Cluster {
   std::unique_ptr<coordinator::Metrics> metrics;
   std::unique_ptr<coordinator::PlacementManager> placement;  // null: no routed experts
+  std::unique_ptr<coordinator::RoutingRecorder> recorder;    // null: nothing is recorded
+  std::string recording;                                     // its file
   std::unique_ptr<coordinator::Engine> engine;
   std::unique_ptr<coordinator::ApiServer> api;
   std::unique_ptr<coordinator::AdminServer> admin;
@@ -59,7 +61,17 @@ struct Cluster {
     admin.reset();
     api.reset();
     if (placement != nullptr) placement->stop();
+    const bool ran = recorder != nullptr && engine != nullptr;
+    if (ran) recorder->set_fingerprint(engine->status().model_fingerprint);
     engine.reset();
+    if (ran) save_recording();
+  }
+
+ private:
+  void save_recording() const {
+    const absl::Status saved = recorder->save(recording);
+    if (!saved.ok()) return log_error("the routing was not written", {{"why", std::string(saved.message())}});
+    log_info("wrote the recorded routing", {{"file", recording}});
   }
 };
 
@@ -172,6 +184,8 @@ absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
       coordinator::Metrics::Options{kVersion, model_name(o), o.vllm_metric_names});
   engine_options.observer = cluster->metrics.get();
   ASSIGN_OR_RETURN(cluster->placement, make_placement_manager(o.placement, description.spec, &engine_options));
+  ASSIGN_OR_RETURN(cluster->recorder, make_routing_recorder(o.placement, o.group, description.spec, &engine_options));
+  cluster->recording = o.placement.record_routing;
   ASSIGN_OR_RETURN(auto transport, make_transport(o));
   ASSIGN_OR_RETURN(cluster->engine, coordinator::create_engine(std::move(engine_options), std::move(transport)));
   if (cluster->placement != nullptr) cluster->placement->attach(cluster->engine.get());

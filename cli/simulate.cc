@@ -91,7 +91,6 @@ absl::StatusOr<Row> simulate_one(const SimulateOptions& o, const PlacementInput&
   placement::SimulationInput simulation;
   simulation.rows = &judged;
   simulation.home_of_row = homes;
-  simulation.profile = &input.profile;
   simulation.table = &table;
   simulation.spec = &input.model->spec;
   simulation.cluster = cluster;

@@ -21,6 +21,19 @@ struct RoutingCounts {
   std::vector<int32_t> sample_sequences;  // [samples]
 };
 
+// What the routers chose for every row of a step that one rank saw, whole: entry i is row
+// places[i] / M of the plan (rows counted over its chunks in order) in MoE layer places[i] % M, for M
+// MoE layers. A row that follows its experts is told of by another rank in each layer.
+struct RowRouting {
+  std::vector<uint32_t> places;
+  std::vector<uint16_t> experts;  // [entries, k], highest weight first
+
+  void add(const RowRouting& other) {
+    places.insert(places.end(), other.places.begin(), other.places.end());
+    experts.insert(experts.end(), other.experts.begin(), other.experts.end());
+  }
+};
+
 // Rows and bytes of one plan in one direction, as the placement objective counts them: one message
 // is one (token, remote rank) pair in one MoE layer.
 enum class TrafficPlan : uint8_t { kFixed = 0, kCoherent = 1 };

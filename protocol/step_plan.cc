@@ -301,6 +301,7 @@ std::vector<std::byte> encode(const StepPlan& plan) {
   out.put(static_cast<uint8_t>(plan.shared_kv));
   out.put(static_cast<uint8_t>(plan.report_routing));
   out.put(static_cast<uint8_t>(plan.may_be_followed));
+  out.put(static_cast<uint8_t>(plan.record_routing));
   out.put(static_cast<uint8_t>(plan.prepare.has_value()));
   if (plan.prepare) put_update(out, *plan.prepare);
   out.put(static_cast<uint32_t>(plan.kv_moves.size()));
@@ -328,6 +329,7 @@ absl::StatusOr<StepPlan> decode_step_plan(std::span<const std::byte> bytes) {
   plan.shared_kv = in.get<uint8_t>() != 0;
   plan.report_routing = in.get<uint8_t>() != 0;
   plan.may_be_followed = in.get<uint8_t>() != 0;
+  plan.record_routing = in.get<uint8_t>() != 0;
   if (in.get<uint8_t>() != 0) plan.prepare = get_update(in);
   plan.kv_moves.resize(in.get_count(16));
   for (KvMove& move : plan.kv_moves) {
@@ -354,6 +356,8 @@ std::vector<std::byte> encode(const StepResult& result) {
   for (const RankTiming& timing : result.ranks) put_timing(out, timing);
   out.put(static_cast<uint32_t>(result.routing.size()));
   for (const RoutingCounts& counts : result.routing) put_routing(out, counts);
+  out.put_array<uint32_t>(result.rows.places);
+  out.put_array<uint16_t>(result.rows.experts);
   return bytes;
 }
 
@@ -368,6 +372,8 @@ absl::StatusOr<StepResult> decode_step_result(std::span<const std::byte> bytes) 
   for (uint32_t i = 0; i < ranks && in.ok(); ++i) result.ranks.push_back(get_timing(in));
   const uint32_t routing = in.get_count(kMinRoutingBytes);
   for (uint32_t i = 0; i < routing && in.ok(); ++i) result.routing.push_back(get_routing(in));
+  result.rows.places = in.get_array<uint32_t>();
+  result.rows.experts = in.get_array<uint16_t>();
   if (!in.ok() || !in.at_end()) return malformed("step result");
   return result;
 }

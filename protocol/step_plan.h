@@ -89,6 +89,7 @@ struct StepPlan {
   // The next plan may come before this one's result and ask for tokens that this one samples: ranks
   // that can have two steps under way look for it.
   bool may_be_followed = false;
+  bool record_routing = false;  // the result shall carry the RowRouting of every row
   std::optional<PlacementUpdate> prepare;  // begin to load it; placement_epoch names what is in force
   std::vector<KvMove> kv_moves;
   std::vector<SequenceChunk> chunks;
@@ -140,6 +141,7 @@ struct StepResult {
   std::vector<SequenceResult> sequences;
   std::vector<RankTiming> ranks;
   std::vector<RoutingCounts> routing;   // one for each rank, if the plan asked
+  RowRouting rows;                      // of all ranks, if the plan asked
 };
 
 std::vector<std::byte> encode(const StepPlan& plan);

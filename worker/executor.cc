@@ -20,6 +20,8 @@ Executor::Executor(const Parts& parts, const Options& options)
               std::min(options.max_model_len, parts.spec->max_positions), parts.kv->blocks(),
               parts.spec->vocab, parts.coherent != nullptr}),
       routing_(*parts.spec, options.max_step_tokens),
+      recorder_(options.max_step_tokens, static_cast<int32_t>(parts.spec->moe_layers().size()),
+                parts.spec->top_k),
       head_(parts.spec, parts.weights, parts.kernels, options.max_step_tokens) {}
 
 absl::StatusOr<std::unique_ptr<Executor>> Executor::create(const Parts& parts,
@@ -95,6 +97,7 @@ absl::Status Executor::run(const protocol::StepPlan& plan) {
                     [](const protocol::SequenceChunk& chunk) { return chunk.coherent; });
     returns_ = parts_.spec->top_k > 1 || !all_coherent;
   }
+  recorder_.begin_step(plan.record_routing);
   begin_samples(plan);
   begin_rank_hits(plan);
   if (!plan.kv_moves.empty()) {
@@ -216,6 +219,8 @@ absl::Status Executor::moe(int32_t index, const kernels::ConstMatrixView& normed
     parts_.progress->enter("router", index);
     routing_.decide(parts_.kernels, layer, normed);
     routing_.note(layer.moe_index, rows);
+    recorder_.note(layer.moe_index, batch_.step_rows(), routing_.ids(layer.moe_index, rows),
+                   routing_.weights(layer.moe_index, rows));
     count_routing(layer.moe_index);
     count_rank_hits(layer.moe_index);
     const int32_t later = routing_.pre_gated_by(layer);
@@ -386,6 +391,7 @@ void Executor::append_result(const protocol::StepPlan& plan, protocol::StepResul
                               first + static_cast<int64_t>(chunk.tokens.size()) * k);
     }
   }
+  if (plan.record_routing) result->rows.add(recorder_.recorded());
   protocol::RankTiming& timing = result->ranks.emplace_back();
   timing.rank = options_.rank;
   timing.tokens = batch_.rows();

@@ -27,6 +27,7 @@
 #include "worker/rank_hits.h"
 #include "worker/routing_counter.h"
 #include "worker/routing_plan.h"
+#include "worker/row_recorder.h"
 #include "worker/step_batch.h"
 #include "worker/step_progress.h"
 
@@ -99,6 +100,7 @@ class Executor {
   Options options_;
   StepBatch batch_;
   RoutingPlan routing_;
+  RowRecorder recorder_;
   Head head_;
   PreviousTokens previous_;
 

@@ -21,6 +21,18 @@ int32_t RoutingCounter::leader(std::span<const int32_t> ids, std::span<const flo
   return ids[static_cast<size_t>(best)];
 }
 
+// Each id's place is counted: k is small, and equal weights keep the order of ids.
+void RoutingCounter::by_weight(std::span<const int32_t> ids, std::span<const float> weights,
+                               uint16_t* out) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    size_t place = 0;
+    for (size_t j = 0; j < ids.size(); ++j) {
+      place += weights[j] > weights[i] || (weights[j] == weights[i] && j < i) ? 1 : 0;
+    }
+    out[place] = static_cast<uint16_t>(ids[i]);
+  }
+}
+
 void RoutingCounter::count(int32_t moe_layer, std::span<const int32_t> ids, int32_t previous,
                            int32_t leading) {
   const auto e = static_cast<size_t>(experts_);
@@ -54,14 +66,7 @@ void RoutingCounter::sample(int32_t slot, int32_t moe_layer, std::span<const int
   uint16_t* out = samples_.data() + (static_cast<size_t>(slot) * static_cast<size_t>(moe_layers_) +
                                      static_cast<size_t>(moe_layer)) *
                                         k;
-  // Insertion by weight: k is small, and equal weights keep the order of ids.
-  for (size_t i = 0; i < k; ++i) {
-    size_t rank = 0;
-    for (size_t j = 0; j < k; ++j) {
-      rank += weights[j] > weights[i] || (weights[j] == weights[i] && j < i) ? 1 : 0;
-    }
-    out[rank] = static_cast<uint16_t>(ids[i]);
-  }
+  by_weight(ids, weights, out);
 }
 
 std::vector<protocol::RoutingCounts::Entry> RoutingCounter::take_entries(

@@ -21,6 +21,10 @@ class RoutingCounter {
   // The expert of the highest weight; of equal ones the first.
   static int32_t leader(std::span<const int32_t> ids, std::span<const float> weights);
 
+  // ids ordered by weight, the highest first, into out [k]; the first is leader().
+  static void by_weight(std::span<const int32_t> ids, std::span<const float> weights,
+                        uint16_t* out);
+
   // One row of one layer: ids ascending, weights beside them, both [top_k]. previous: the row's
   // leader in the MoE layer before (ignored for layer 0); leading: the one in this layer.
   void count(int32_t moe_layer, std::span<const int32_t> ids, int32_t previous, int32_t leading);

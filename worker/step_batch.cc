@@ -20,6 +20,7 @@ StepBatch::StepBatch(const StepLimits& limits) : limits_(limits) {
   rows_.reserve(rows);
   first_row_.reserve(rows);
   head_rows_.reserve(rows);
+  step_rows_.reserve(rows);
   sampling_.reserve(rows);
   block_ids_.reserve(static_cast<size_t>(limits.kv_blocks));
 }
@@ -42,8 +43,11 @@ absl::Status StepBatch::assign(const protocol::StepPlan& plan, int32_t rank,
     return absl::InvalidArgumentError(
         "the plan wants K/V on every rank, but this group was configured for the fixed plan");
   }
+  int32_t next_row = 0;
   for (size_t index = 0; index < plan.chunks.size(); ++index) {
     const protocol::SequenceChunk& chunk = plan.chunks[index];
+    const int32_t plan_row = next_row;
+    next_row += static_cast<int32_t>(chunk.tokens.size());
     if (chunk.coherent && !shared_ && limits_.ranks > 1) {
       return bad_chunk(chunk, "is coherent, but the plan's K/V is not on every rank");
     }
@@ -62,13 +66,13 @@ absl::Status StepBatch::assign(const protocol::StepPlan& plan, int32_t rank,
     if (chunk.coherent && shared_) {
       RETURN_IF_ERROR(check_coherent(chunk));
       if (here) start_items_.push_back(static_cast<int32_t>(items_.size()));
-      items_.push_back({static_cast<int32_t>(index), static_cast<int32_t>(plan_rows_.size()) - 1});
+      items_.push_back({static_cast<int32_t>(index), plan_row});
       first_row_.push_back(-1);
       continue;
     }
     first_row_.push_back(here ? static_cast<int32_t>(tokens_.size()) : -1);
     if (!here) continue;
-    RETURN_IF_ERROR(append_tokens(chunk, previous));
+    RETURN_IF_ERROR(append_tokens(chunk, plan_row, previous));
     append_head_rows(chunk, static_cast<int32_t>(index));
     wants_routing_ = wants_routing_ || chunk.want_routing;
   }
@@ -158,13 +162,12 @@ absl::Status StepBatch::check(const protocol::SequenceChunk& chunk) const {
   return absl::OkStatus();
 }
 
-absl::Status StepBatch::append_tokens(const protocol::SequenceChunk& chunk,
+absl::Status StepBatch::append_tokens(const protocol::SequenceChunk& chunk, int32_t plan_row,
                                       const PreviousTokens& previous) {
-  const size_t first_plan_row = plan_rows_.size() - (shared_ ? chunk.tokens.size() : 0);
   for (size_t i = 0; i < chunk.tokens.size(); ++i) {
     RETURN_IF_ERROR(append_token(chunk, i, previous));
     rows_.push_back({chunk.start_position + static_cast<int32_t>(i), block_table_});
-    if (shared_) step_rows_.push_back(static_cast<int32_t>(first_plan_row + i));
+    step_rows_.push_back(plan_row + static_cast<int32_t>(i));
   }
   return absl::OkStatus();
 }

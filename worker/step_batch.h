@@ -60,9 +60,10 @@ class StepBatch {
   void set_coherent(std::span<const int32_t> items);                     // that are here now
   // The step's layers are done: items are here and give logits here.
   void finish_coherent(const protocol::StepPlan& plan, std::span<const int32_t> items);
-  // With shared_kv(): all rows of the plan, and which of them each row here is.
-  std::span<const kernels::AttentionRow> plan_rows() const { return plan_rows_; }
+  // Which of the plan's rows, counted over its chunks, each row here is.
   std::span<const int32_t> step_rows() const { return step_rows_; }
+  // With shared_kv(): all rows of the plan.
+  std::span<const kernels::AttentionRow> plan_rows() const { return plan_rows_; }
   std::span<const int32_t> block_ids() const { return block_ids_; }
 
   bool wants_routing() const { return wants_routing_; }
@@ -72,7 +73,8 @@ class StepBatch {
  private:
   absl::Status check(const protocol::SequenceChunk& chunk) const;
   absl::Status check_coherent(const protocol::SequenceChunk& chunk) const;
-  absl::Status append_tokens(const protocol::SequenceChunk& chunk, const PreviousTokens& previous);
+  absl::Status append_tokens(const protocol::SequenceChunk& chunk, int32_t plan_row,
+                             const PreviousTokens& previous);
   absl::Status append_token(const protocol::SequenceChunk& chunk, size_t index,
                             const PreviousTokens& previous);
   void append_plan_rows(const protocol::SequenceChunk& chunk);

@@ -216,6 +216,7 @@ absl::Status StepLoop::send_result(const protocol::StepPlan& plan, protocol::Ste
     std::move(part.sequences.begin(), part.sequences.end(), std::back_inserter(result.sequences));
     std::move(part.ranks.begin(), part.ranks.end(), std::back_inserter(result.ranks));
     std::move(part.routing.begin(), part.routing.end(), std::back_inserter(result.routing));
+    result.rows.add(part.rows);
   }
   progress_->enter("send result");
   return channel_->send(static_cast<uint16_t>(MessageType::kResult), protocol::encode(result),

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
@@ -16,7 +17,7 @@ struct PlanOptions {
   std::string objective, solver, table_file;
   double max_imbalance = 0, time_limit_s = 0;
   int32_t replicas = -1;
-  int64_t migration_budget = -1;
+  std::string migration_budget;
 };
 struct ApplyOptions {
   std::string plan_id, table_file;
@@ -46,7 +47,12 @@ Json plan_request(const PlanOptions& o) {
   if (o.max_imbalance > 0) body["max_imbalance"] = o.max_imbalance;
   if (o.time_limit_s > 0) body["time_limit_s"] = o.time_limit_s;
   if (o.replicas >= 0) body["replicas"] = o.replicas;
-  if (o.migration_budget >= 0) body["migration_budget"] = o.migration_budget;
+  int64_t budget = 0;
+  if (absl::SimpleAtoi(o.migration_budget, &budget)) {
+    body["migration_budget"] = budget;
+  } else if (!o.migration_budget.empty()) {
+    body["migration_budget"] = o.migration_budget;  // "all", or what the server refuses by name
+  }
   return body;
 }
 
@@ -94,8 +100,9 @@ void add_placement(CLI::App& app, Action* action) {
   plan_verb->add_option("--max-imbalance", o->max_imbalance, "largest load of a rank, as a multiple of the mean")->check(CLI::Range(1.0, 1000.0));
   plan_verb->add_option("--solver", o->solver, "solver, as `conclave place` names it");
   plan_verb->add_option("--time-limit", o->time_limit_s, "seconds that the solver may take")->check(CLI::Range(0.001, 86400.0));
-  plan_verb->add_option("--replicas", o->replicas, "extra copies of busy experts")->check(CLI::Range(0, 1 << 20));
-  plan_verb->add_option("--migration-budget", o->migration_budget, "experts that may move at most")->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  plan_verb->add_option("--replicas", o->replicas, "extra expert slots of a rank and layer, for copies of busy experts; default: as now")->check(CLI::Range(0, 1 << 20));
+  plan_verb->add_option("--migration-budget", o->migration_budget,
+                        "experts that may move at most, or all; default: the cluster's --replan-migration-share of them");
   plan_verb->add_option("--write-table", o->table_file, "write the table into this file");
   plan_verb->callback([action, o] {
     *action = [o](Session& session) { return plan(session, *o); };

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -80,15 +81,28 @@ absl::Status choose(const json& body, const char* key,
       absl::StrCat("\"", key, "\" is \"", name, "\", expected one of ", names));
 }
 
+// Absent: the default of the cluster.
+absl::StatusOr<std::optional<int64_t>> read_budget(const json& body) {
+  const auto it = body.find("migration_budget");
+  if (it == body.end() || it->is_null()) return std::nullopt;
+  if (it->is_string() && it->get<std::string>() == "all") return PlanRequest::kAnyNumber;
+  if (it->is_number_integer() && it->get<double>() >= 0 && it->get<double>() <= 1e12)
+    return it->get<int64_t>();
+  return absl::InvalidArgumentError(
+      absl::StrCat("\"migration_budget\" is ", it->dump(),
+                   ", expected a number of experts from 0 on or \"all\""));
+}
+
 absl::StatusOr<PlanRequest> parse_plan_request(const json& body) {
   PlanRequest request;
   RETURN_IF_ERROR(choose(body, "objective", kObjectives, &request.objective));
   RETURN_IF_ERROR(choose(body, "solver", kSolvers, &request.solver));
   RETURN_IF_ERROR(read_number(body, "max_imbalance", 1.0, 1e6, &request.max_imbalance));
   RETURN_IF_ERROR(read_number(body, "time_limit_s", 0.01, 3600.0, &request.time_limit_seconds));
-  RETURN_IF_ERROR(read_number(body, "replicas", 0, 1 << 20, &request.replicas));
-  RETURN_IF_ERROR(read_number(body, "migration_budget", int64_t{-1}, int64_t{1} << 40,
-                              &request.migration_budget));
+  if (body.contains("replicas") && !body["replicas"].is_null()) {
+    RETURN_IF_ERROR(read_number(body, "replicas", 0, 1 << 20, &request.replicas.emplace()));
+  }
+  ASSIGN_OR_RETURN(request.migration_budget, read_budget(body));
   return request;
 }
 
@@ -131,6 +145,9 @@ ordered_json plan_json(const PlannedPlacement& planned) {
   }
   out["balance"] = solution.balance;
   out["moved_experts"] = solution.moved_experts;
+  out["migration_budget"] = planned.migration_budget;
+  if (planned.migration_budget == PlanRequest::kAnyNumber) out["migration_budget"] = "all";
+  out["replicas"] = planned.replicas;
   out["bytes_to_move"] = planned.bytes_to_move;
   out["predicted_pause_ms"] = 1e3 * planned.predicted_pause_seconds;
   out["seconds"] = solution.seconds;
@@ -250,13 +267,15 @@ void add_profile_routes(Router& router, PlacementManager& manager) {
                const ordered_json out{{"version", 1}, {"kind", "profile_saved"}, {"saved", true}};
                respond_json(*responder, 200, out.dump());
              });
-  router.add("POST", "/admin/v1/profile/load",
-             [&manager](HttpRequest request, const std::string&, Responder responder) {
-               const absl::Status status = load_profile(manager, request.body);
-               if (!status.ok()) return respond_status(*responder, status);
-               respond_json(*responder, 200,
-                            ordered_json{{"version", 1}, {"kind", "profile_loaded"}, {"loaded", true}}.dump());
-             });
+  router.add(
+      "POST", "/admin/v1/profile/load",
+      [&manager](HttpRequest request, const std::string&, Responder responder) {
+        const absl::Status status = load_profile(manager, request.body);
+        if (!status.ok()) return respond_status(*responder, status);
+        respond_json(
+            *responder, 200,
+            ordered_json{{"version", 1}, {"kind", "profile_loaded"}, {"loaded", true}}.dump());
+      });
 }
 
 }  // namespace conclave::coordinator

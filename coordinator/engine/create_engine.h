@@ -13,6 +13,7 @@
 #include "coordinator/engine/engine_observer.h"
 #include "coordinator/engine/group_transport.h"
 #include "coordinator/engine/plan_choice.h"
+#include "coordinator/engine/step_recorder.h"
 #include "protocol/messages.h"
 
 namespace conclave::coordinator {
@@ -67,6 +68,7 @@ struct EngineOptions {
   int32_t restart_backoff_max_ms = 5000;
 
   EngineObserver* observer = nullptr;          // outlives the engine
+  StepRecorder* recorder = nullptr;            // outlives the engine; null: nothing is recorded
   std::optional<uint64_t> force_preempt_seed;  // tests only: preempt running sequences at random
 };
 

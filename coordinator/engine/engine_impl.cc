@@ -273,6 +273,9 @@ void EngineImpl::handle_result(GroupResult result, Time now) {
   keep_trace(result, now);
   count_remote_rows(result.result.ranks);
   finish_step_of_rollout(result);
+  if (const auto plan = std::exchange(recorded_plan_, std::nullopt)) {
+    options_.recorder->step_ran(*plan, result.result.rows, rollout_.table());
+  }
   if (!result.result.routing.empty()) observer_->routing_reported(result.result.routing);
   if (!result.result.routing.empty() && options_.on_routing) {
     options_.on_routing(std::move(result.result.routing));
@@ -366,6 +369,11 @@ void EngineImpl::send(protocol::StepPlan plan, Time now) {
     plan.report_routing = true;
     routing_reported_at_ = now;
   }
+  recorded_plan_.reset();
+  if (options_.recorder != nullptr && options_.recorder->wants_steps()) {
+    plan.record_routing = true;
+    recorded_plan_ = plan;
+  }
   group_.send_plan(plan, now);
 }
 
@@ -376,6 +384,7 @@ void EngineImpl::finish_step_of_rollout(const GroupResult& result) {
     pause = std::max(pause, rank.switch_seconds);
   }
   group_.set_placement(rollout_.table().to_json());
+  if (scheduler_ != nullptr) scheduler_->forget_rank_hits();
   observer_->placement_switched(rollout_.table().epoch(), pause);
   if (replacement_) replacement_->pause_seconds += pause;
   if (!rollout_.under_way()) end_replacement("applied", SteadyClock::now());

@@ -149,6 +149,7 @@ class EngineImpl : public Engine {
   std::string fingerprint_;               // of the last ready group: model and kernel set
   PlacementRollout rollout_;
   bool control_step_ = false;  // the step in flight has no rows of the scheduler's
+  std::optional<protocol::StepPlan> recorded_plan_;  // in flight, if its routing is recorded
   Time routing_reported_at_;
   int64_t next_step_ = 1;
   Time idle_since_;

@@ -177,7 +177,9 @@ void Scheduler::add_chunk(Sequence& sequence, int32_t rows, ScheduledStep* step)
   protocol::SequenceChunk chunk = sequence.make_chunk(rows);
   const bool report = chunk.want_logits || chunk.want_routing || chunk.prompt_top_logprobs >= 0;
   chunk.coherent = options_.coherent && rows == 1 && !report;
-  chunk.want_rank_hits = options_.match_homes && sequence.entry()->emitted.empty();
+  // Text that is computed again after a preemption tells as much as a prompt.
+  chunk.want_rank_hits =
+      options_.match_homes && (sequence.entry()->emitted.empty() || !sequence.decoding());
   flights_.push_back({&sequence, rows, chunk.sample, report, chunk.want_rank_hits});
   const bool prompt = rows > 1 || sequence.entry()->emitted.empty();
   if (prompt && !sequence.entry()->request.probe) step->prompt_rows += rows;

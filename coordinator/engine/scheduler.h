@@ -98,6 +98,9 @@ class Scheduler {
   // scheduler is then of no further use.
   absl::StatusOr<std::vector<SequenceEvent>> apply(protocol::StepResult result);
 
+  // Experts have moved: what was counted of prompts says nothing any more. Homes stay.
+  void forget_rank_hits();
+
   int32_t running() const { return static_cast<int32_t>(running_.size()); }
   int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
   // Prompt and output tokens of one sequence: the option, or less where K/V memory is smaller.
@@ -146,6 +149,8 @@ class Scheduler {
   bool room_for_next_rows(const std::vector<Sequence*>& sequences);
   void add_ahead_chunk(Sequence& sequence, ScheduledStep* step);
   void match_homes(ScheduledStep* step);
+  std::vector<Sequence*> home_candidates();
+  double home_profit(const Sequence& sequence, size_t rank) const;
   void move_home(Sequence& sequence, int32_t rank, ScheduledStep* step);
   void note_rank_hits(Sequence& sequence, const protocol::SequenceResult* result);
   void plan_decodes(ScheduledStep* step);

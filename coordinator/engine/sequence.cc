@@ -47,6 +47,7 @@ void Sequence::restart() {
   published = 0;
   last_node = 0;
   rank_hits.clear();
+  settled = false;
 }
 
 int32_t Sequence::clip_rows(int32_t rows) const {

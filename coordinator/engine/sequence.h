@@ -74,7 +74,8 @@ class Sequence {
   std::vector<int32_t> blocks;
   int32_t published = 0;     // leading blocks in the prefix cache
   PrefixNode last_node = 0;  // node of blocks[published - 1]
-  std::vector<int64_t> rank_hits;  // [ranks] of its prompt so far; empty: not asked, or decided
+  std::vector<int64_t> rank_hits;  // [ranks] of its prompt so far; empty: not known
+  bool settled = false;            // its home was chosen by them
   int32_t steps = 0;               // in flight that have rows of it
   bool announced = false;  // its hashes are in the set of prefixes being computed
   int32_t forced_preemptions = 0;

@@ -21,6 +21,12 @@ bool same_assignment(const placement::PlacementTable& a, const placement::Placem
   return arriving_experts(a, b) == 0 && arriving_experts(b, a) == 0;
 }
 
+// Slots that the fullest rank uses beyond an equal share.
+int32_t replicas_of(const placement::PlacementTable& table) {
+  return std::max(0,
+                  table.slots_per_rank() - (table.experts() + table.ranks() - 1) / table.ranks());
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PlacementManager>> PlacementManager::create(Options options) {
@@ -156,6 +162,11 @@ double PlacementManager::predicted_pause(const PlacementStatus& status,
   return one * static_cast<double>(probe.stages_left());
 }
 
+int64_t PlacementManager::default_budget(const placement::PlacementTable& table) const {
+  const double experts = static_cast<double>(table.layers()) * table.experts();
+  return static_cast<int64_t>(options_.automatic.migration_share * experts);
+}
+
 absl::StatusOr<PlannedPlacement> PlacementManager::plan(const PlanRequest& request) {
   const PlacementStatus status = engine_->placement();
   if (status.table == nullptr) {
@@ -175,9 +186,9 @@ absl::StatusOr<PlannedPlacement> PlacementManager::plan(const PlanRequest& reque
   problem.plan = parallel_plan();
   problem.cost = options_.cost;
   problem.max_imbalance = request.max_imbalance;
-  problem.replicas = request.replicas;
+  problem.replicas = request.replicas.value_or(replicas_of(*status.table));
   problem.start = status.table.get();
-  problem.migration_budget = request.migration_budget;
+  problem.migration_budget = request.migration_budget.value_or(default_budget(*status.table));
   problem.solver = request.solver;
   problem.time_limit_s = request.time_limit_seconds;
   problem.cancelled = [this] {
@@ -185,6 +196,8 @@ absl::StatusOr<PlannedPlacement> PlacementManager::plan(const PlanRequest& reque
     return stop_;
   };
   PlannedPlacement planned;
+  planned.migration_budget = problem.migration_budget;
+  planned.replicas = problem.replicas;
   ASSIGN_OR_RETURN(planned.solution, options_.solve(problem));
   planned.solution.table.set_model_fingerprint(engine_->status().model_fingerprint);
   planned.solution.moved_experts = arriving_experts(*status.table, planned.solution.table);
@@ -269,9 +282,7 @@ void PlacementManager::consider_replan() {
   if (status.table == nullptr || status.applying || status.expert_slots == 0) return;
   const placement::RoutingProfile profile = this->profile();
   if (!drifted(profile, *status.table)) return;
-  PlanRequest request = options_.automatic.request;
-  const double copies = static_cast<double>(status.table->layers()) * status.table->experts();
-  request.migration_budget = static_cast<int64_t>(options_.automatic.migration_share * copies);
+  const PlanRequest& request = options_.automatic.request;
   absl::StatusOr<PlannedPlacement> planned = plan(request);
   if (!planned.ok()) {
     return log_warning("no new placement", {{"why", std::string(planned.status().message())}});

@@ -30,13 +30,18 @@ struct PlanRequest {
   placement::SolverKind solver = placement::SolverKind::kAuto;
   double max_imbalance = 1.15;
   double time_limit_seconds = 10;
-  int32_t replicas = 0;           // slots per rank and layer beyond an equal share
-  int64_t migration_budget = -1;  // experts that may move; -1: any number
+  // Slots per rank and layer beyond an equal share; absent: as many as the table in force uses.
+  std::optional<int32_t> replicas;
+  // Experts that may move; kAnyNumber: all; absent: the share that automatic re-plans keep to.
+  std::optional<int64_t> migration_budget;
+  static constexpr int64_t kAnyNumber = -1;
 };
 
 struct PlannedPlacement {
   std::string id;
   placement::Solution solution;
+  int64_t migration_budget = PlanRequest::kAnyNumber;  // that it was made under
+  int32_t replicas = 0;                                // that it was made with
   uint64_t bytes_to_move = 0;
   double predicted_pause_seconds = 0;
 };
@@ -63,11 +68,12 @@ struct AutoReplan {
   bool on = false;
   std::chrono::milliseconds period{60000};
   std::chrono::milliseconds cooldown{120000};
-  double min_tokens = 4096;       // in the profile
-  double balance_drift = 1.1;     // over max_imbalance: how bad before something is done
-  double crossing_drift = 0.05;   // rise of the share of crossing transitions since the last plan
-  double min_gain = 0.03;         // relative, of the objective
-  double migration_share = 0.25;  // of all copies
+  double min_tokens = 4096;      // in the profile
+  double balance_drift = 1.1;    // over max_imbalance: how bad before something is done
+  double crossing_drift = 0.05;  // rise of the share of crossing transitions since the last plan
+  double min_gain = 0.03;        // relative, of the objective
+  double migration_share =
+      0.25;  // of all copies; of plans made by hand as well, unless they say other
   PlanRequest request;
 };
 
@@ -122,6 +128,7 @@ class PlacementManager {
   void consider_replan();
   bool drifted(const placement::RoutingProfile& profile,
                const placement::PlacementTable& table) const;
+  int64_t default_budget(const placement::PlacementTable& table) const;
   double predicted_pause(const PlacementStatus& status,
                          const placement::PlacementTable& target) const;
 

@@ -91,6 +91,7 @@ absl::StatusOr<ClusterSpec> ClusterSpec::from_json(std::string_view text, std::s
     RETURN_IF_ERROR(read_number(*rank, "weight_bytes_per_s", 1, source, &spec.weight_bytes_per_s));
     RETURN_IF_ERROR(read_number(*rank, "layer_overhead_s", 0, source, &spec.layer_overhead_s));
     RETURN_IF_ERROR(read_number(*rank, "step_overhead_s", 0, source, &spec.step_overhead_s));
+    RETURN_IF_ERROR(read_number(*rank, "token_overhead_s", 0, source, &spec.token_overhead_s));
     RETURN_IF_ERROR(read_number(*rank, "memory_bytes", 0, source, &memory));
     spec.memory_bytes = static_cast<uint64_t>(memory);
   }
@@ -117,6 +118,7 @@ std::string ClusterSpec::to_json() const {
                                   {"weight_bytes_per_s", weight_bytes_per_s},
                                   {"layer_overhead_s", layer_overhead_s},
                                   {"step_overhead_s", step_overhead_s},
+                                  {"token_overhead_s", token_overhead_s},
                                   {"memory_bytes", memory_bytes}}}}
       .dump(2);
 }

@@ -28,13 +28,14 @@ struct ClusterSpec {
   double weight_bytes_per_s = 2e10;  // reading weights
   double layer_overhead_s = 0;       // of a layer, whatever the batch: calls, norms, routing
   double step_overhead_s = 0;        // of a step: its plan on the way, its results back
+  double token_overhead_s = 0;       // and of each of its tokens, all ranks': planning, journal
   uint64_t memory_bytes = 0;         // for expert weights; 0: not limited
 
   // G ranks on N nodes as evenly as it goes. INVALID_ARGUMENT if N > G or either < 1.
   static absl::StatusOr<ClusterSpec> even(int32_t ranks, int32_t nodes);
   // {"version":1,"nodes":[{"ranks":4},...],"intra_node":{"latency_s","bytes_per_s"},"inter_node":{...},
   //  "rank":{"flops_per_s","weight_bytes_per_s","layer_overhead_s","step_overhead_s",
-  //  "memory_bytes"}}; all but nodes optional.
+  //  "token_overhead_s","memory_bytes"}}; all but nodes optional.
   static absl::StatusOr<ClusterSpec> from_json(std::string_view text, std::string_view source);
   static absl::StatusOr<ClusterSpec> load(const std::string& path);
   std::string to_json() const;

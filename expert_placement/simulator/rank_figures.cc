@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <vector>
 
 namespace conclave::placement {
 namespace {
@@ -17,17 +18,25 @@ ClusterSpec cluster_of(const ClusterSpec& base, const Figures& figures) {
   return cluster;
 }
 
-double error_of(SimulationInput input, std::span<const MeasuredStep> steps,
-                const Figures& figures) {
-  input.cluster = cluster_of(input.cluster, figures);
+double error_of(const std::vector<CountedStep>& counted, std::span<const MeasuredStep> steps,
+                const ClusterSpec& cluster) {
   double error = 0;
-  for (const MeasuredStep& step : steps) {
-    input.batch = step.batch;
-    input.context = step.context;
-    const double off = std::log(simulate_step(input).total_s() / step.seconds);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const double off = std::log(counted[i].at(cluster).total_s() / steps[i].seconds);
     error += off * off;
   }
   return error;
+}
+
+std::vector<CountedStep> count(SimulationInput input, std::span<const MeasuredStep> steps) {
+  input.cluster.ranks_per_node = {1};
+  std::vector<CountedStep> counted;
+  for (const MeasuredStep& step : steps) {
+    input.batch = step.batch;
+    input.context = step.context;
+    counted.emplace_back(input);
+  }
+  return counted;
 }
 
 }  // namespace
@@ -35,7 +44,8 @@ double error_of(SimulationInput input, std::span<const MeasuredStep> steps,
 // One figure after the other, in steps that grow smaller: the error has one valley.
 ClusterSpec fit_rank(const SimulationInput& input, std::span<const MeasuredStep> steps) {
   Figures best = {std::log(1e11), std::log(2e10), std::log(1e-5)};
-  double least = error_of(input, steps, best);
+  const std::vector<CountedStep> counted = count(input, steps);
+  double least = error_of(counted, steps, cluster_of(input.cluster, best));
   for (double width = 2; width > 0.002; width *= 0.6) {
     for (bool any = true; any;) {
       any = false;
@@ -43,7 +53,7 @@ ClusterSpec fit_rank(const SimulationInput& input, std::span<const MeasuredStep>
         for (const double sign : {-1.0, 1.0}) {
           Figures tried = best;
           tried[i] += sign * width;
-          const double error = error_of(input, steps, tried);
+          const double error = error_of(counted, steps, cluster_of(input.cluster, tried));
           if (error >= least * (1 - 1e-9)) continue;
           best = tried;
           least = error;

@@ -19,8 +19,8 @@ struct MeasuredStep {
 // The cluster of one rank, with input's links and step overhead, whose flops_per_s,
 // weight_bytes_per_s and layer_overhead_s make simulate_step() come nearest to the measured steps
 // (least squares of the logarithms). input's table must be of one rank; its batch and context are
-// not looked at. Needs steps, better three of them or more: small ones tell the overhead, large ones
-// the arithmetic.
+// not looked at. Needs steps, better three of them or more: small ones tell the overhead, large
+// ones the arithmetic.
 ClusterSpec fit_rank(const SimulationInput& input, std::span<const MeasuredStep> steps);
 
 }  // namespace conclave::placement

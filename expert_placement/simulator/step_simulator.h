@@ -6,19 +6,21 @@
 // equal a run's counters.
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "expert_placement/cluster/cluster_spec.h"
 #include "expert_placement/objective/step_time.h"
 #include "expert_placement/objective/traffic.h"
+#include "expert_placement/simulator/sampled_steps.h"
 #include "model/model_spec.h"
 
 namespace conclave::placement {
 
 struct SimulationInput {
-  const RoutingRows* rows = nullptr;        // [rows]: recorded routing of the model
-  std::span<const int32_t> home_of_row;     // [rows]
-  const RoutingProfile* profile = nullptr;  // for activated experts
+  const RoutingRows* rows = nullptr;     // [rows]: recorded routing of the model
+  std::span<const int32_t> home_of_row;  // [rows]
   const PlacementTable* table = nullptr;
   const model::ModelSpec* spec = nullptr;
   ClusterSpec cluster;
@@ -35,7 +37,7 @@ struct SimulatedStep {
   double exchange_s = 0;    // dispatch and combine, all layers
   double kv_publish_s = 0;  // coherent: the step's K/V to every rank
   double head_s = 0;
-  double overhead_s = 0;  // ClusterSpec::layer_overhead_s of all layers, and step_overhead_s
+  double overhead_s = 0;  // ClusterSpec's: of all layers, of the step, of its tokens
   double total_s() const {
     return attention_s + experts_s + exchange_s + kv_publish_s + head_s + overhead_s;
   }
@@ -43,6 +45,21 @@ struct SimulatedStep {
   double kv_bytes_per_token = 0;                       // over all ranks: coherent holds K/V on each
   double worst_balance = 1;
   Traffic traffic;  // of all recorded rows
+};
+// What a step sends and computes is counted once; its time on faster or slower machines is then
+// cheap.
+class CountedStep {
+ public:
+  // What input points at must outlive it.
+  explicit CountedStep(const SimulationInput& input);
+  // Nodes and ranks must be those of input.cluster.
+  SimulatedStep at(const ClusterSpec& cluster) const;
+
+ private:
+  SimulationInput input_;
+  Traffic traffic_;
+  std::vector<int32_t> node_of_;
+  std::optional<SampledSteps> samples_;  // absent without rows
 };
 SimulatedStep simulate_step(const SimulationInput& input);
 

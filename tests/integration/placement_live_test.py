@@ -100,7 +100,7 @@ class PlacementLive(unittest.TestCase):
 
     def check_plan(self, server):
         status, planned = admin(server, "POST", "placement/plan",
-                                {"objective": "transitions", "max_imbalance": 1.5, "time_limit_s": 3})
+                                {"objective": "transitions", "max_imbalance": 1.5, "time_limit_s": 3, "migration_budget": "all"})
         self.assertEqual(status, 200, planned)
         self.assertLess(planned["objective_after"], planned["objective_before"])
         self.assertGreater(planned["moved_experts"], 0)
@@ -108,7 +108,14 @@ class PlacementLive(unittest.TestCase):
         status, applied = admin(server, "POST", "placement/apply", {"plan_id": planned["plan_id"]})
         self.assertEqual((status, applied["moved_experts"]), (202, planned["moved_experts"]))
         self.assertEqual(settled(server)["table"]["assignment"], planned["table"]["assignment"])
-        for body, word in [({"objective": "beauty"}, "transitions"), ({"max_imbalance": 0.5}, "max_imbalance"),
+        self.assertEqual(planned["migration_budget"], "all")
+        # By default as many as automatic re-plans may move.
+        for asked, budget in [({}, 8 * 32 // 4), ({"migration_budget": 0}, 0)]:
+            status, few = admin(server, "POST", "placement/plan", {"max_imbalance": 8, "time_limit_s": 0.3, **asked})
+            self.assertEqual((status, few["migration_budget"]), (200, budget))
+            self.assertLessEqual(few["moved_experts"], budget)
+        for body, word in [({"migration_budget": "some"}, "migration_budget"), ({"objective": "beauty"}, "transitions"),
+                           ({"max_imbalance": 0.5}, "max_imbalance"),
                            ({"solver": 3}, "solver")]:
             status, answer = admin(server, "POST", "placement/plan", body)
             self.assertEqual(status, 400)

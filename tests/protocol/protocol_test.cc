@@ -18,6 +18,7 @@ StepPlan random_plan(std::mt19937& random) {
   plan.sleep = number(2) != 0;
   plan.report_routing = number(2) != 0;
   plan.may_be_followed = number(2) != 0;
+  plan.record_routing = number(2) != 0;
   plan.shared_kv = number(2) != 0;
   for (int i = number(3); i > 0; --i) plan.kv_moves.push_back({number(3), number(3), {number(9)}, {1}});
   if (number(2)) {
@@ -109,6 +110,8 @@ TEST(StepResult, RoundTrips) {
   timing.traffic = {{TrafficPlan::kCoherent, TrafficDirection::kReturn, 7, 800}};
   result.ranks.push_back(timing);
   result.routing.push_back({3, {{1, 2}}, {{4, 1}}, {{9, 9}}, {3, 1}, {4}});
+  result.rows.add({{6, 7}, {5, 2, 1, 8}});
+  result.rows.add({{1}, {3, 4}});
   const auto bytes = encode(result);
   const auto decoded = decode_step_result(bytes);
   ASSERT_TRUE(decoded.ok());
@@ -121,6 +124,8 @@ TEST(StepResult, RoundTrips) {
   EXPECT_EQ(decoded->ranks[0].spans[1].end, 1.0);
   EXPECT_EQ(decoded->ranks[0].traffic[0].bytes, 800);
   EXPECT_EQ(decoded->routing[0].pairs[0].index, 9u);
+  EXPECT_EQ(decoded->rows.places, (std::vector<uint32_t>{6, 7, 1}));
+  EXPECT_EQ(decoded->rows.experts, (std::vector<uint16_t>{5, 2, 1, 8, 3, 4}));
   for (size_t cut = 0; cut < bytes.size(); ++cut) {
     EXPECT_FALSE(decode_step_result(std::span(bytes).first(cut)).ok());
   }

@@ -75,6 +75,7 @@ constexpr int kWarmSteps = 6;
 protocol::StepPlan plan_of(int step, int ranks) {
   protocol::StepPlan plan;
   plan.step = step;
+  plan.record_routing = true;
   for (int s = 0; s < kSequences; ++s) {
     const std::vector<int32_t> prompt = {1, 2 + s, 3, 40 + s, 5};
     const std::vector<int32_t> previous = {protocol::kPreviousToken};

@@ -104,6 +104,7 @@ struct Outcome {
   std::map<uint64_t, std::vector<float>> logits;  // by sequence
   std::vector<protocol::StepPlan> plans;
   std::vector<protocol::RoutingCounts> routing;              // of each step, rank 0
+  std::vector<protocol::RowRouting> recorded;                // of each step
   std::map<std::pair<int, int>, protocol::Traffic> traffic;  // by plan and direction
 };
 
@@ -145,6 +146,7 @@ class CoherentTest : public testing::TestWithParam<Parameters> {
       protocol::StepPlan plan = script.next(step, c.ranks, c.plan == "coherent");
       plan.placement_epoch = epoch;
       plan.report_routing = true;
+      plan.record_routing = true;
       if (c.moving && step % 2 == 0) {
         plan.prepare = protocol::PlacementUpdate{epoch + 1, {}};
         plan.prepare->layers.push_back(
@@ -166,6 +168,7 @@ class CoherentTest : public testing::TestWithParam<Parameters> {
         }
       }
       outcome.routing.push_back(std::move(result.routing.at(0)));
+      outcome.recorded.push_back(std::move(result.rows));
       outcome.plans.push_back(plan);
       if (!plan.prepare) continue;
       RETURN_IF_ERROR(group->wait_prepared(epoch + 1));
@@ -261,8 +264,25 @@ class TrafficTest : public CoherentTest {
     }
     return rows;
   }
+  // Every row of every layer is told of once, by whichever rank it was on, as the lone rank had it.
+  void expect_recorded(const Outcome& run) const {
+    const auto k = static_cast<size_t>(spec_.top_k);
+    for (size_t step = 0; step < run.recorded.size(); ++step) {
+      const protocol::RowRouting& recorded = run.recorded[step];
+      std::vector<uint16_t> rows(routing_[step].samples.size(), 0xffff);
+      ASSERT_EQ(recorded.experts.size(), rows.size());
+      ASSERT_EQ(recorded.places.size() * k, rows.size());
+      for (size_t i = 0; i < recorded.places.size(); ++i) {
+        ASSERT_LT(recorded.places[i] * k, rows.size());
+        std::copy_n(recorded.experts.begin() + static_cast<int64_t>(i * k), k,
+                    rows.begin() + static_cast<int64_t>(recorded.places[i] * k));
+      }
+      EXPECT_EQ(rows, routing_[step].samples) << "step " << step;
+    }
+  }
   void expect_as_predicted(Outcome& run, const placement::PlacementTable& table, bool coherent) {
     std::vector<int32_t> homes;
+    expect_recorded(run);
     const placement::RoutingRows rows = rows_of(run, coherent, &homes);
     ASSERT_GT(rows.rows(), 10);
     const placement::Traffic predicted = placement::count_traffic(

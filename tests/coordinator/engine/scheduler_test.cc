@@ -24,7 +24,8 @@ TEST_F(SchedulerTest, HomesAreTheBestBalancedAssignmentOfPrompts) {
   options.kv_blocks = {32, 32};
   options.match_homes = true;
   // Hits of a prompt on its own rank and on the other, for both prompts, and whether they change
-  // places. In the first case the one with more to gain must give way: 50 + 90 is more than 100 + 10.
+  // places. In the first case the one with more to gain must give way: 50 + 90 is more than 100
+  // + 10.
   struct Case {
     std::vector<int64_t> own, other;
     size_t moves;
@@ -50,6 +51,43 @@ TEST_F(SchedulerTest, HomesAreTheBestBalancedAssignmentOfPrompts) {
     }
     ASSERT_TRUE(scheduler_->apply(result).ok());
     EXPECT_EQ(step().plan.kv_moves.size(), c.moves);
+    finish();
+  }
+}
+
+// Two ranks of one sequence each: whoever comes later finds its better rank taken. Who is there
+// gives way if that is worth more than staying, but not once experts have moved since it was
+// counted.
+TEST_F(SchedulerTest, ASequenceThatHasAHomeMakesRoomForANewcomerThatNeedsItMore) {
+  auto options = small_options();
+  options.kv_blocks = {32, 32};
+  options.match_homes = true;
+  const auto prefill = [this](const std::vector<int32_t>& hits) {
+    auto planned = scheduler_->plan(++step_);
+    ASSERT_TRUE(planned.has_value());
+    ASSERT_TRUE(planned->plan.kv_moves.empty());
+    protocol::StepResult result = ranks_->run(planned->plan);
+    for (auto& sequence : result.sequences) {
+      if (!sequence.rank_hits.empty()) sequence.rank_hits = hits;
+    }
+    ASSERT_TRUE(scheduler_->apply(result).ok());
+  };
+  struct Case {
+    std::vector<int32_t> newcomer;
+    bool experts_move;
+    size_t moves;
+  };
+  for (const Case& c :
+       {Case{{100, 10}, false, 2}, Case{{100, 98}, false, 0}, Case{{100, 10}, true, 0}}) {
+    start(options);
+    add(request_of(8, 20));
+    prefill({100, 99});  // to rank 0, where it is and stays
+    EXPECT_TRUE(step().plan.kv_moves.empty());
+    if (c.experts_move) scheduler_->forget_rank_hits();
+    add(request_of(8, 20, 100));
+    prefill(c.newcomer);
+    EXPECT_EQ(step().plan.kv_moves.size(), c.moves);
+    EXPECT_TRUE(step().plan.kv_moves.empty());  // and that is that
     finish();
   }
 }

@@ -151,6 +151,36 @@ TEST_F(PlacementManagerTest, PlansAppliesAndRollsBack) {
   EXPECT_EQ(engine_.placement().table->holders(1, 0)[0], 1);
 }
 
+TEST_F(PlacementManagerTest, APlanMadeByHandHasTheBudgetOfAutomaticOnesUnlessItNamesOne) {
+  start([](PlacementManager::Options* options) { options->automatic.migration_share = 0.5; });
+  report(10);
+  const auto budget_of = [this](std::optional<int64_t> asked) {
+    PlanRequest request;
+    request.migration_budget = asked;
+    const auto planned = manager_->plan(request);
+    EXPECT_TRUE(planned.ok()) << planned.status();
+    EXPECT_EQ(planned->migration_budget, budget_);
+    return planned->migration_budget;
+  };
+  EXPECT_EQ(budget_of(std::nullopt), 4);  // half of eight
+  EXPECT_EQ(budget_of(0), 0);
+  EXPECT_EQ(budget_of(7), 7);
+  EXPECT_EQ(budget_of(PlanRequest::kAnyNumber), PlanRequest::kAnyNumber);
+}
+
+// Or a plan under a budget could never leave a table that has replicas: its ranks hold more than an
+// equal share.
+TEST_F(PlacementManagerTest, APlanKeepsTheSlotsThatTheTableInForceUsesUnlessItNamesOthers) {
+  start();
+  report(10);
+  EXPECT_EQ(manager_->plan({})->replicas, 0);
+  ASSERT_TRUE(engine_.apply_placement(best().with_layer(0, {{0}, {0}, {0, 1}, {1}})).ok());
+  EXPECT_EQ(manager_->plan({})->replicas, 1);
+  PlanRequest request;
+  request.replicas = 0;
+  EXPECT_EQ(manager_->plan(request)->replicas, 0);
+}
+
 TEST_F(PlacementManagerTest, KeepsTheLastSixteenPlans) {
   start();
   report(10);
