@@ -14,6 +14,9 @@
 #include "expert_placement/objective/single_copy_table.h"
 #include "expert_placement/solver/single_copies.h"
 #include "expert_placement/sweeps/chain_search.h"
+#include "expert_placement/sweeps/local_search.h"
+#include "expert_placement/sweeps/recombine.h"
+#include "expert_placement/sweeps/repair.h"
 #include "tests/expert_placement/routing_fixture.h"
 
 namespace conclave::placement {
