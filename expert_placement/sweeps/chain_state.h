@@ -65,7 +65,6 @@ class ChainState {
   std::vector<double> load_of_;     // [layers, padded]
   std::vector<double> load_;        // [layers, ranks]
   std::vector<double> transposed_;  // [layers - 1, E, E]: weights by column
-  std::vector<double> difference_;  // [E]
   std::vector<int32_t> node_begin_, node_end_;  // [ranks]: the ranks of the same node
 };
 

@@ -93,9 +93,8 @@ bool swaps_gain(const SearchClock& clock, int32_t layer, ChainState* state) {
     if (clock.expired()) return any;
     for (int32_t b = a + 1; b < state->padded(); ++b) {
       if (state->rank(layer, a) == state->rank(layer, b)) continue;
-      const double excess = state->swap_excess(layer, a, b);
-      if (excess > 0) continue;
       if (state->swap_gain(layer, a, b) <= threshold) continue;
+      if (state->swap_excess(layer, a, b) > 0) continue;
       state->swap(layer, a, b);
       any = true;
     }
@@ -176,12 +175,18 @@ bool repair(ChainState* state) {
 }
 
 void polish(const SearchClock& clock, ChainState* state) {
-  bool any = true;
-  while (any && !clock.expired()) {
-    any = false;
-    for (int32_t layer = 0; layer < state->instance().layers && !clock.expired(); ++layer) {
-      any = swaps_gain(clock, layer, state) || any;
-      if (!clock.expired()) any = sweep_gains(layer, state) || any;
+  const auto layers = static_cast<size_t>(state->instance().layers);
+  // Whether anything changed since the layer was looked at: there, or in a layer next to it.
+  std::vector<char> stale(layers, true);
+  while (std::find(stale.begin(), stale.end(), true) != stale.end()) {
+    for (size_t layer = 0; layer < layers; ++layer) {
+      if (!stale[layer]) continue;
+      if (clock.expired()) return;
+      bool any = swaps_gain(clock, static_cast<int32_t>(layer), state);
+      if (!clock.expired()) any = sweep_gains(static_cast<int32_t>(layer), state) || any;
+      stale[layer] = any;
+      if (any && layer > 0) stale[layer - 1] = true;
+      if (any && layer + 1 < layers) stale[layer + 1] = true;
     }
   }
 }
