@@ -32,9 +32,10 @@ class Annealer {
     for (int64_t step = 0; step < proposals_; ++step) {
       if (step % 256 == 0) {
         if (clock.expired()) return;
+        // Time says nothing before there is work to compare it with.
+        const double time = step == 0 ? 0 : clock.elapsed() / clock.seconds();
         const double progress =
-            std::max(static_cast<double>(step) / static_cast<double>(proposals_),
-                     clock.elapsed() / clock.seconds());
+            std::max(static_cast<double>(step) / static_cast<double>(proposals_), time);
         temperature = hot_ * std::pow(cold_ / hot_, progress);
       }
       const auto layer = static_cast<int32_t>(random_.below(layers));

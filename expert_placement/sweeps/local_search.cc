@@ -152,9 +152,10 @@ void anneal(const AnnealOptions& options, const FreeExperts& free, const SearchC
   for (int64_t step = 0; step < options.proposals; ++step) {
     if (step % 4096 == 0) {
       if (clock.expired()) return;
+      // Time says nothing before there is work to compare it with.
+      const double time = step == 0 ? 0 : clock.elapsed() / clock.seconds();
       const double progress =
-          std::max(static_cast<double>(step) / static_cast<double>(options.proposals),
-                   clock.elapsed() / clock.seconds());
+          std::max(static_cast<double>(step) / static_cast<double>(options.proposals), time);
       temperature = unit * options.hot * std::pow(options.cold / options.hot, progress);
       price = price_unit * (0.2 + 0.8 * progress);
     }
