@@ -93,7 +93,7 @@ Candidate add_replicas(const Evaluation& evaluation, const Candidate& single,
 absl::StatusOr<Candidate> search(const Evaluation& evaluation, const SearchClock& clock) {
   const bool replicas = evaluation.wants_replicas();
   ASSIGN_OR_RETURN(SingleCopies found,
-                   solve_single_copies(evaluation, clock.part(replicas ? 0.5 : 1)));
+                   solve_single_copies(evaluation, clock.part(replicas ? 0.25 : 1)));
   Candidate single{evaluation.table_of(found.assignment), found.solver, 0, found.optimal};
   single.objective = evaluation.objective(single.table);
   if (!replicas || clock.expired()) return single;

@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "expert_placement/ilp/mip.h"
-#include "expert_placement/sweeps/chain_search.h"
+#include "expert_placement/sweeps/chain_state.h"
+#include "expert_placement/sweeps/search_clock.h"
 
 namespace conclave::placement {
 

@@ -6,6 +6,7 @@
 
 #include "expert_placement/homes/homes.h"
 #include "expert_placement/objective/single_copy_table.h"
+#include "expert_placement/sweeps/repair.h"
 
 namespace conclave::placement {
 namespace {
@@ -31,9 +32,10 @@ class Annealer {
     for (int64_t step = 0; step < proposals_; ++step) {
       if (step % 256 == 0) {
         if (clock.expired()) return;
+        // Time says nothing before there is work to compare it with.
+        const double time = step == 0 ? 0 : clock.elapsed() / clock.seconds();
         const double progress =
-            std::max(static_cast<double>(step) / static_cast<double>(proposals_),
-                     clock.elapsed() / clock.seconds());
+            std::max(static_cast<double>(step) / static_cast<double>(proposals_), time);
         temperature = hot_ * std::pow(cold_ / hot_, progress);
       }
       const auto layer = static_cast<int32_t>(random_.below(layers));
@@ -54,27 +56,11 @@ class Annealer {
   Random random_;
 };
 
-// Least messages lost for each unit of excess healed.
 void repair(PatternState* state) {
-  const ChainInstance& instance = state->instance();
-  for (int32_t layer = 0; layer < instance.layers; ++layer) {
-    for (int round = 0; round < 4 * instance.experts; ++round) {
-      double best = 0;
-      int32_t best_a = -1, best_b = -1;
-      for (int32_t a = 0; a < instance.experts; ++a) {
-        for (int32_t b = a + 1; b < state->padded(); ++b) {
-          if (state->rank(layer, a) == state->rank(layer, b)) continue;
-          const double healed = -state->swap_excess(layer, a, b);
-          if (healed <= 1e-9 * instance.cap[static_cast<size_t>(layer)]) continue;
-          const double loss =
-              std::max<double>(1, static_cast<double>(state->quick_swap_cost(layer, a, b)));
-          if (healed / loss > best) best = healed / loss, best_a = a, best_b = b;
-        }
-      }
-      if (best_a < 0) break;
-      state->swap(layer, best_a, best_b);
-    }
-  }
+  const auto loss = [state](int32_t layer, int32_t a, int32_t b) {
+    return static_cast<double>(state->quick_swap_cost(layer, a, b));
+  };
+  repair_loads(loss, 1, state);
 }
 
 void polish(const SearchClock& clock, PatternState* state) {

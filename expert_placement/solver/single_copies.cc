@@ -9,6 +9,7 @@
 #include "expert_placement/patterns/pattern_search.h"
 #include "expert_placement/solver/integer_steps.h"
 #include "expert_placement/sweeps/chain_search.h"
+#include "expert_placement/sweeps/chain_state.h"
 
 namespace conclave::placement {
 namespace {

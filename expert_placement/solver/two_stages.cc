@@ -3,6 +3,7 @@
 
 #include "expert_placement/solver/single_copies.h"
 #include "expert_placement/sweeps/chain_search.h"
+#include "expert_placement/sweeps/local_search.h"
 
 namespace conclave::placement {
 namespace {
@@ -101,7 +102,7 @@ Assignment search_two_stages(const ChainInstance& instance, const Assignment& st
   cool.hot = 0.03;
   cool.seed = seed;
   cool.proposals = static_cast<int64_t>(5e5 * clock.seconds());
-  anneal(cool, clock.part(0.7), &state);
+  anneal(cool, all_experts(instance), clock.part(0.7), &state);
   repair(&state);
   polish(clock, &state);
   const Assignment found = state.assignment();

@@ -1,7 +1,7 @@
+#include "expert_placement/sweeps/chain_state.h"
+
 #include <algorithm>
 #include <numeric>
-
-#include "expert_placement/sweeps/chain_search.h"
 
 namespace conclave::placement {
 
@@ -11,11 +11,11 @@ ChainState::ChainState(const ChainInstance& instance, const Assignment& start)
       padded_(std::accumulate(instance.slots.begin(), instance.slots.end(), 0)) {
   const auto experts = static_cast<size_t>(instance.experts);
   const auto layers = static_cast<size_t>(instance.layers);
-  const auto places = layers * static_cast<size_t>(padded_);
-  rank_of_.assign(places, 0);
-  attraction_.assign(places * ranks_, 0);
-  load_of_.assign(places, 0);
-  load_.assign(layers * ranks_, 0);
+  load_of_.assign(layers * static_cast<size_t>(padded_), 0);
+  for (int32_t layer = 0; layer < instance.layers; ++layer) {
+    for (int32_t expert = 0; expert < instance.experts; ++expert)
+      load_of_[slot(layer, expert)] = instance.load(layer, expert);
+  }
   transposed_.resize(instance.weights.size());
   for (size_t layer = 0; layer + 1 < layers; ++layer) {
     for (size_t from = 0; from < experts; ++from) {
@@ -31,33 +31,40 @@ ChainState::ChainState(const ChainInstance& instance, const Assignment& start)
     node_begin_.push_back(static_cast<int32_t>(same.first - instance.node_of.begin()));
     node_end_.push_back(static_cast<int32_t>(same.second - instance.node_of.begin()));
   }
-  for (int32_t layer = 0; layer < instance.layers; ++layer) {
-    std::vector<int32_t> room = instance.slots;
-    for (int32_t expert = 0; expert < instance.experts; ++expert) {
+  reset(start);
+}
+
+void ChainState::reset(const Assignment& start) {
+  const auto layers = static_cast<size_t>(instance_->layers);
+  rank_of_.assign(load_of_.size(), 0);
+  attraction_.assign(load_of_.size() * ranks_, 0);
+  load_.assign(layers * ranks_, 0);
+  for (int32_t layer = 0; layer < instance_->layers; ++layer) {
+    std::vector<int32_t> room = instance_->slots;
+    for (int32_t expert = 0; expert < instance_->experts; ++expert) {
       const int32_t rank = start.at(layer, expert);
       rank_of_[slot(layer, expert)] = rank;
       --room[static_cast<size_t>(rank)];
-      load_of_[slot(layer, expert)] = instance.load(layer, expert);
       load_[static_cast<size_t>(layer) * ranks_ + static_cast<size_t>(rank)] +=
-          instance.load(layer, expert);
+          load_of_[slot(layer, expert)];
+      place(layer, expert, rank, 1);
     }
-    int32_t dummy = instance.experts;
-    for (int32_t rank = 0; rank < instance.ranks(); ++rank) {
-      for (; room[static_cast<size_t>(rank)] > 0; --room[static_cast<size_t>(rank)])
-        rank_of_[slot(layer, dummy++)] = rank;
-    }
+    fill_dummies(layer, std::move(room));
   }
-  for (int32_t layer = 0; layer < instance.layers; ++layer) {
-    for (int32_t expert = 0; expert < instance.experts; ++expert)
-      shift(layer, expert, -1, rank(layer, expert));
+}
+
+void ChainState::fill_dummies(int32_t layer, std::vector<int32_t> room) {
+  int32_t dummy = instance_->experts;
+  for (int32_t rank = 0; rank < instance_->ranks(); ++rank) {
+    for (; room[static_cast<size_t>(rank)] > 0; --room[static_cast<size_t>(rank)])
+      rank_of_[slot(layer, dummy++)] = rank;
   }
 }
 
 double ChainState::swap_gain(int32_t layer, int32_t a, int32_t b) const {
-  const double* of_a = attraction_.data() + slot(layer, a) * ranks_;
-  const double* of_b = attraction_.data() + slot(layer, b) * ranks_;
-  const int32_t rank_a = rank(layer, a), rank_b = rank(layer, b);
-  return of_a[rank_b] + of_b[rank_a] - of_a[rank_a] - of_b[rank_b];
+  const double* with_a = attractions(layer, rank(layer, a));
+  const double* with_b = attractions(layer, rank(layer, b));
+  return with_b[a] + with_a[b] - with_a[a] - with_b[b];
 }
 
 double ChainState::swap_excess(int32_t layer, int32_t a, int32_t b) const {
@@ -76,8 +83,9 @@ void ChainState::swap(int32_t layer, int32_t a, int32_t b) {
   load_[static_cast<size_t>(layer) * ranks_ + static_cast<size_t>(rank_b)] += moved;
   rank_of_[slot(layer, a)] = rank_b;
   rank_of_[slot(layer, b)] = rank_a;
-  if (a < instance_->experts) shift(layer, a, rank_a, rank_b);
-  if (b < instance_->experts) shift(layer, b, rank_b, rank_a);
+  if (layer + 1 < instance_->layers)
+    exchange(layer + 1, row(layer, a), row(layer, b), rank_a, rank_b);
+  if (layer > 0) exchange(layer - 1, column(layer, a), column(layer, b), rank_a, rank_b);
 }
 
 void ChainState::set_layer(int32_t layer, const std::vector<int32_t>& rank_of) {
@@ -90,51 +98,62 @@ void ChainState::set_layer(int32_t layer, const std::vector<int32_t>& rank_of) {
     load_[static_cast<size_t>(layer) * ranks_ + static_cast<size_t>(from)] -= load;
     load_[static_cast<size_t>(layer) * ranks_ + static_cast<size_t>(to)] += load;
     rank_of_[slot(layer, expert)] = to;
-    shift(layer, expert, from, to);
+    place(layer, expert, from, -1);
+    place(layer, expert, to, 1);
   }
-  int32_t dummy = instance_->experts;
-  for (int32_t rank = 0; rank < instance_->ranks(); ++rank) {
-    for (; room[static_cast<size_t>(rank)] > 0; --room[static_cast<size_t>(rank)])
-      rank_of_[slot(layer, dummy++)] = rank;
-  }
+  fill_dummies(layer, std::move(room));
 }
 
-// The neighbours of a moved expert feel it pull from another rank. from -1: it was nowhere.
-void ChainState::shift(int32_t layer, int32_t expert, int32_t from, int32_t to) {
+const double* ChainState::row(int32_t layer, int32_t expert) const {
+  if (layer + 1 >= instance_->layers || expert >= instance_->experts) return nullptr;
+  return instance_->weight(layer, expert);
+}
+
+const double* ChainState::column(int32_t layer, int32_t expert) const {
+  if (layer == 0 || expert >= instance_->experts) return nullptr;
   const auto experts = static_cast<size_t>(instance_->experts);
-  if (layer + 1 < instance_->layers) {
-    const double* row = instance_->weight(layer, expert);
-    for (int32_t other = 0; other < instance_->experts; ++other) {
-      if (row[other] != 0) pull(layer + 1, other, row[other], from, to);
-    }
-  }
-  if (layer > 0) {
-    const double* column =
-        transposed_.data() +
-        (static_cast<size_t>(layer - 1) * experts + static_cast<size_t>(expert)) * experts;
-    for (int32_t other = 0; other < instance_->experts; ++other) {
-      if (column[other] != 0) pull(layer - 1, other, column[other], from, to);
-    }
+  return transposed_.data() +
+         (static_cast<size_t>(layer - 1) * experts + static_cast<size_t>(expert)) * experts;
+}
+
+// The neighbours of an expert feel it pull from `rank`, or (sign -1) no longer.
+void ChainState::place(int32_t layer, int32_t expert, int32_t rank, double sign) {
+  if (const double* weights = row(layer, expert)) pull(layer + 1, weights, sign, rank);
+  if (const double* weights = column(layer, expert)) pull(layer - 1, weights, sign, rank);
+}
+
+void ChainState::pull(int32_t layer, const double* weights, double scale, int32_t rank) {
+  const auto add = [&](int32_t to, double by) {
+    double* attraction = attractions(layer, to);
+    for (int32_t other = 0; other < instance_->experts; ++other)
+      attraction[other] += by * weights[other];
+  };
+  const double near = instance_->same_node_value;
+  add(rank, scale * (1 - near));
+  if (near == 0) return;
+  for (int32_t other = node_begin_[static_cast<size_t>(rank)];
+       other < node_end_[static_cast<size_t>(rank)]; ++other) {
+    add(other, scale * near);
   }
 }
 
-void ChainState::pull(int32_t layer, int32_t expert, double weight, int32_t from, int32_t to) {
-  double* attraction = attraction_.data() + slot(layer, expert) * ranks_;
-  const double near = instance_->same_node_value;
-  if (near == 0) {
-    if (from >= 0) attraction[from] -= weight;
-    attraction[to] += weight;
+// What a pulled from rank_a it now pulls from rank_b, and b the other way round.
+void ChainState::exchange(int32_t layer, const double* of_a, const double* of_b, int32_t rank_a,
+                          int32_t rank_b) {
+  if (of_a == nullptr || of_b == nullptr || instance_->same_node_value != 0) {
+    if (of_a != nullptr) pull(layer, of_a, -1, rank_a), pull(layer, of_a, 1, rank_b);
+    if (of_b != nullptr) pull(layer, of_b, -1, rank_b), pull(layer, of_b, 1, rank_a);
     return;
   }
-  const auto add = [&](int32_t rank, double amount) {
-    for (int32_t other = node_begin_[static_cast<size_t>(rank)];
-         other < node_end_[static_cast<size_t>(rank)]; ++other) {
-      attraction[other] += amount * near;
-    }
-    attraction[rank] += amount * (1 - near);
-  };
-  if (from >= 0) add(from, -weight);
-  add(to, weight);
+  // Most of a search's time goes by here.
+  double* __restrict at_a = attractions(layer, rank_a);
+  double* __restrict at_b = attractions(layer, rank_b);
+  const auto experts = static_cast<size_t>(instance_->experts);
+  for (size_t other = 0; other < experts; ++other) {
+    const double difference = of_a[other] - of_b[other];
+    at_a[other] -= difference;
+    at_b[other] += difference;
+  }
 }
 
 double ChainState::excess() const { return excess_load(*instance_, load_); }

@@ -1,6 +1,8 @@
 // Chain solvers against brute force and against each other.
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "expert_placement/bounds/chain_bounds.h"
 #include "expert_placement/exact/exact_chain.h"
 #include "expert_placement/flow/balanced_assignment.h"
@@ -14,6 +16,9 @@
 #include "expert_placement/objective/single_copy_table.h"
 #include "expert_placement/solver/single_copies.h"
 #include "expert_placement/sweeps/chain_search.h"
+#include "expert_placement/sweeps/local_search.h"
+#include "expert_placement/sweeps/recombine.h"
+#include "expert_placement/sweeps/repair.h"
 #include "tests/expert_placement/routing_fixture.h"
 
 namespace conclave::placement {
@@ -178,7 +183,8 @@ TEST(IntegerProgram, APlacementIsAPointThatObeysEveryRow) {
   EXPECT_NEAR(gain, kept_weight(instance, start), 1e-9);
   for (const auto& row : program.rows) {
     double sum = 0;
-    for (const auto& [column, value] : row.entries) sum += value * point[static_cast<size_t>(column)];
+    for (const auto& [column, value] : row.entries)
+      sum += value * point[static_cast<size_t>(column)];
     EXPECT_LE(sum, row.upper + 1e-6);
     EXPECT_GE(sum, row.lower - 1e-6);
   }
@@ -270,8 +276,7 @@ TEST(IntegerProgram, ALayerWithCopiesKeepsAtLeastWhatSingleCopiesKeep) {
   ASSERT_EQ(plain.status, MipStatus::kOptimal);
   EXPECT_NEAR(found.objective, plain.objective, 1e-6);
   // A second copy of each expert: whatever arrives stays.
-  const PlacementTable twice =
-      table.with_layer(1, std::vector<std::vector<int32_t>>(6, {0, 1}));
+  const PlacementTable twice = table.with_layer(1, std::vector<std::vector<int32_t>>(6, {0, 1}));
   const ReplicaLayer copies{&profile, &twice, 1, instance.cap[1], nullptr, -1};
   const MipResult more = solve_mip(replica_layer_program(copies), 20);
   ASSERT_EQ(more.status, MipStatus::kOptimal);
@@ -293,6 +298,206 @@ TEST(IntegerProgram, TheWatchdogEndsWhatCbcWouldNot) {
   const MipResult result = solve_mip(whole_chain_program(instance), 0.2);
   EXPECT_NE(result.status, MipStatus::kOptimal);
   EXPECT_EQ(solve_mip(whole_chain_program(instance), 0).status, MipStatus::kNothing);
+}
+
+// Experts in groups that stay together through all layers, most of the time.
+ChainInstance grouped(int32_t layers, int32_t experts, int32_t groups, int32_t ranks,
+                      uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const int32_t of_group = experts / groups;
+  RoutingRows rows{layers, experts, 1, {}, {}};
+  for (int32_t row = 0; row < 4000; ++row) {
+    rows.sequence.push_back(row / 32);
+    const auto group = static_cast<int32_t>(random() % static_cast<uint64_t>(groups));
+    for (int32_t layer = 0; layer < layers; ++layer) {
+      const auto expert = static_cast<int32_t>(random() % static_cast<uint64_t>(of_group));
+      const bool strays = random() % 8 == 0;
+      rows.chosen.push_back(static_cast<uint16_t>(
+          strays ? random() % static_cast<uint64_t>(experts)
+                 : static_cast<uint64_t>(group + groups * ((expert + layer) % of_group))));
+    }
+  }
+  return instance_of(profile_of(rows), ranks, 1.3);
+}
+
+TEST(ChainState, ResetLeavesNothingBehind) {
+  ChainInstance instance = tiny(4, 10, 4, 1.4, 5);
+  // Weights that are no whole numbers: sums depend on the order in which they were made.
+  for (size_t i = 0; i < instance.weights.size(); ++i)
+    instance.weights[i] *= 1 + 0.1 / static_cast<double>(i + 3);
+  const Assignment start = balanced_assignment(instance);
+  const ChainState fresh(instance, start);
+  ChainState used(instance, start);
+  for (int32_t a = 0; a < 5; ++a) used.swap(a % 4, a, a + 5);
+  used.reset(start);
+  EXPECT_EQ(used.excess(), fresh.excess());
+  EXPECT_EQ(used.assignment().rank_of, start.rank_of);
+  for (int32_t layer = 0; layer < 4; ++layer) {
+    for (int32_t expert = 0; expert < 10; ++expert) {
+      for (int32_t rank = 0; rank < 4; ++rank)
+        EXPECT_EQ(used.attraction(layer, expert, rank), fresh.attraction(layer, expert, rank));
+    }
+  }
+}
+
+TEST(LocalSearch, AnnealingMovesFreeExpertsOnly) {
+  const ChainInstance instance = tiny(4, 11, 3, 9, 6);  // a free slot in each layer
+  const Assignment start = balanced_assignment(instance);
+  FreeExperts free(4);
+  free[1] = {0, 2, 3, 5, 7, 8};
+  free[3] = {1, 4};
+  ChainState state(instance, start);
+  AnnealOptions options;
+  options.proposals = 5000;
+  anneal(options, free, SearchClock(60), &state);
+  const Assignment found = state.assignment();
+  EXPECT_NE(found.rank_of, start.rank_of);
+  EXPECT_TRUE(obeys_slots(instance, found));
+  for (int32_t layer = 0; layer < 4; ++layer) {
+    const auto& may = free[static_cast<size_t>(layer)];
+    for (int32_t expert = 0; expert < 11; ++expert) {
+      if (std::find(may.begin(), may.end(), expert) == may.end()) {
+        EXPECT_EQ(found.at(layer, expert), start.at(layer, expert)) << layer << " " << expert;
+      }
+    }
+  }
+  const AnnealOptions more{5000};
+  anneal(more, FreeExperts(4), SearchClock(60), &state);
+  EXPECT_EQ(state.assignment().rank_of, found.rank_of);
+}
+
+TEST(LocalSearch, PolishLeavesNoSwapThatGains) {
+  const ChainInstance instance = tiny(5, 12, 3, 1.3, 8);
+  ChainState state(instance, balanced_assignment(instance));
+  polish(SearchClock(60), &state);
+  for (int32_t layer = 0; layer < 5; ++layer) {
+    for (int32_t a = 0; a < 12; ++a) {
+      for (int32_t b = a + 1; b < state.padded(); ++b) {
+        if (state.rank(layer, a) != state.rank(layer, b) && state.swap_excess(layer, a, b) <= 0) {
+          EXPECT_LE(state.swap_gain(layer, a, b), 1e-6) << layer << ": " << a << ", " << b;
+        }
+      }
+    }
+  }
+}
+
+TEST(Recombine, AlignsRanksThatCanTradePlaces) {
+  ChainInstance instance = tiny(4, 9, 3, 9, 7);
+  const Assignment model = balanced_assignment(instance);
+  Assignment other = model;
+  for (int32_t& rank : other.rank_of) rank = (rank + 1) % 3;
+  std::swap(other.at(2, 0), other.at(2, 1));
+  const Assignment unnamed = other;
+  const double kept = kept_weight(instance, other);
+  align_ranks(instance, model, &other);
+  const FreeExperts free = differing(instance, model, other);
+  const bool apart = model.at(2, 0) != model.at(2, 1);
+  EXPECT_EQ(count(free), apart ? 2 : 0);
+  EXPECT_EQ(free[2], apart ? (std::vector<int32_t>{0, 1}) : std::vector<int32_t>());
+  EXPECT_EQ(kept_weight(instance, other), kept);
+  // A rank with more slots keeps its name, and so does every rank whose node matters.
+  Assignment uneven = unnamed;
+  instance.slots = {3, 3, 4};
+  align_ranks(instance, model, &uneven);
+  EXPECT_TRUE(obeys_slots(instance, uneven));
+  for (size_t i = 0; i < uneven.rank_of.size(); ++i)
+    EXPECT_EQ(uneven.rank_of[i] == 2, unnamed.rank_of[i] == 2);
+  instance.same_node_value = 0.5;
+  Assignment on_nodes = unnamed;
+  align_ranks(instance, model, &on_nodes);
+  EXPECT_EQ(on_nodes.rank_of, unnamed.rank_of);
+}
+
+TEST(RepairLoads, HealsBothKindsOfState) {
+  const RoutingRows rows = random_rows(3, 12, 2, 300, 9);
+  ChainInstance instance = instance_of(profile_of(rows), 3, 1.15);
+  // Sorted by load, a third of the experts to a rank: as uneven as it gets.
+  Assignment start{12, std::vector<int32_t>(36)};
+  for (int32_t layer = 0; layer < 3; ++layer) {
+    std::vector<int32_t> order = layer_numbers(12);
+    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      return instance.load(layer, a) < instance.load(layer, b);
+    });
+    for (int32_t i = 0; i < 12; ++i) start.at(layer, order[static_cast<size_t>(i)]) = i / 4;
+  }
+  ASSERT_GT(excess_load(instance, start), 0);
+  ChainState chain(instance, start);
+  EXPECT_TRUE(repair(&chain));
+  EXPECT_EQ(excess_load(instance, chain.assignment()), 0);
+  EXPECT_TRUE(obeys_slots(instance, chain.assignment()));
+  PatternState pattern(instance, rows, Plan::kFixed, round_robin_homes(rows, 3), start);
+  EXPECT_TRUE(repair_loads([](int32_t, int32_t, int32_t) { return 1.0; }, 1, &pattern));
+  EXPECT_EQ(excess_load(instance, pattern.assignment()), 0);
+  EXPECT_TRUE(obeys_slots(instance, pattern.assignment()));
+  // What obeys the caps is left alone.
+  const std::vector<int32_t> before = chain.assignment().rank_of;
+  EXPECT_TRUE(repair(&chain));
+  EXPECT_EQ(chain.assignment().rank_of, before);
+  // A cap that no placement reaches: as near as swaps come, and no claim that it is kept.
+  for (int32_t layer = 0; layer < 3; ++layer) {
+    const auto first = instance.loads.begin() + 12 * layer;
+    instance.cap[static_cast<size_t>(layer)] = std::accumulate(first, first + 12, 0.0) / 3 - 0.5;
+  }
+  ChainState hopeless(instance, start);
+  EXPECT_FALSE(repair(&hopeless));
+  EXPECT_LT(hopeless.excess(), excess_load(instance, start));
+}
+
+TEST(ChainSearch, PutsWholeGroupsTogether) {
+  const int32_t groups = 8;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    const ChainInstance instance = grouped(8, 32, groups, 2, seed);
+    Assignment planted{32, {}};
+    for (int32_t layer = 0; layer < 8; ++layer) {
+      for (int32_t expert = 0; expert < 32; ++expert)
+        planted.rank_of.push_back(expert % groups < groups / 2 ? 0 : 1);
+    }
+    ASSERT_EQ(excess_load(instance, planted), 0);
+    const Assignment found =
+        search_chain(instance, balanced_assignment(instance), SearchClock(600), seed, {2e4});
+    EXPECT_GE(kept_weight(instance, found), kept_weight(instance, planted));
+    // Groups, not single experts, change sides: none is torn apart.
+    for (int32_t expert = 0; expert < 32; ++expert)
+      EXPECT_EQ(found.at(0, expert), found.at(7, expert % groups)) << expert;
+  }
+}
+
+TEST(ChainSearch, EqualsBruteForceOnTinyInstances) {
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    const ChainInstance instance =
+        seed % 2 == 0 ? tiny(3, 4, 2, 1.3, 60 + seed) : tiny(2, 5, 3, 1.4, 60 + seed);
+    const Assignment found =
+        search_chain(instance, balanced_assignment(instance), SearchClock(600), seed, {1e4});
+    EXPECT_DOUBLE_EQ(kept_weight(instance, found), best_kept(instance));
+  }
+}
+
+TEST(ChainSearch, TheSameTableWhicheverThreadMadeWhich) {
+  ChainInstance instance = tiny(6, 20, 4, 1.2, 70);
+  for (size_t i = 0; i < instance.weights.size(); ++i)
+    instance.weights[i] *= 1 + 0.1 / static_cast<double>(i + 3);
+  const Assignment start = balanced_assignment(instance);
+  const auto found = [&](const ChainSearchOptions& options) {
+    return search_chain(instance, start, SearchClock(200), 3, options).rank_of;
+  };
+  const std::vector<int32_t> once = found({3e3, 4});
+  for (int again = 0; again < 3; ++again) EXPECT_EQ(found({3e3, 4}), once);
+  EXPECT_EQ(found({12e3, 1}), once);  // as much work in all, by one thread
+}
+
+TEST(ChainSearch, EndsWithItsClock) {
+  const ChainInstance instance = tiny(12, 48, 4, 1.2, 71);
+  const Assignment start = balanced_assignment(instance);
+  // A clock that ticks when looked at: how long a look takes on this machine does not matter.
+  for (const double ticks : {1.0, 20.0, 400.0}) {
+    auto time = std::make_shared<double>(0);
+    const SearchClock clock(ticks, {}, [time] { return *time += 1; });
+    const Assignment found = search_chain(instance, start, clock, 1, {1e9});
+    EXPECT_GE(kept_weight(instance, found), kept_weight(instance, start));
+    EXPECT_EQ(excess_load(instance, found), 0);
+    EXPECT_TRUE(obeys_slots(instance, found));
+    EXPECT_LE(*time, ticks + 40);
+  }
 }
 
 TEST(ChainSearch, IsNeverWorseThanItsStartDeterministicAndKeepsLimits) {
