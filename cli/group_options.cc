@@ -84,8 +84,7 @@ void add_group_flags(CLI::App& app, GroupOptions* o, bool need_model) {
       ->envname("CONCLAVE_OVERLAP");
   app.add_option("--pipeline", o->pipeline,
                  "on: plan a decode step while the one before runs, with its tokens still on their "
-                 "ranks; off: one step "
-                 "at a time")
+                 "ranks; off: one step at a time; auto: on with GPUs")
       ->envname("CONCLAVE_PIPELINE");
   app.add_option("--kv-memory", o->kv_memory, "K/V memory of each rank, for example 2GiB; default: a share of free memory")
       ->envname("CONCLAVE_KV_MEMORY");
@@ -154,7 +153,7 @@ absl::Status prepare(GroupOptions* o) {
   RETURN_IF_ERROR(check_choice("--overlap", o->overlap, {"auto", "on", "off"}));
   RETURN_IF_ERROR(check_choice("--plan", o->plan, {"fixed", "coherent", "auto"}));
   RETURN_IF_ERROR(check_choice("--homes", o->homes, {"matched", "spread"}));
-  RETURN_IF_ERROR(check_choice("--pipeline", o->pipeline, {"on", "off"}));
+  RETURN_IF_ERROR(check_choice("--pipeline", o->pipeline, {"auto", "on", "off"}));
   const std::pair<const char*, int32_t> at_least_one[] = {
       {"--ranks", o->ranks}, {"--max-running", o->max_running}, {"--max-step-tokens", o->max_step_tokens},
       {"--step-deadline-ms", o->step_deadline_ms}, {"--max-queue", o->max_queue}};
@@ -221,7 +220,7 @@ absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOption
   e.max_queue = o.max_queue;
   e.max_step_tokens = o.max_step_tokens;
   e.prefix_cache = o.prefix_cache;
-  e.pipeline = o.pipeline == "on";
+  if (o.pipeline != "auto") e.pipeline = o.pipeline == "on";
   e.step_deadline_ms = o.step_deadline_ms;
   e.vocab = spec.vocab;
   if (o.force_preempt_seed >= 0) e.force_preempt_seed = static_cast<uint64_t>(o.force_preempt_seed);

@@ -42,7 +42,7 @@ struct GroupOptions {
   int32_t max_step_tokens = 2048;
   int32_t max_queue = 1024;
   int32_t step_deadline_ms = 30000;
-  std::string pipeline = "on";  // on | off
+  std::string pipeline = "auto";  // on | off | auto
   bool prefix_cache = true;
   bool pin = true;
   std::string mpirun = "mpirun";

@@ -52,7 +52,9 @@ struct EngineOptions {
   int32_t max_step_tokens = 2048;    // rows of a step, all ranks together
   int32_t max_rank_step_tokens = 0;  // rows of a step on one rank; 0: max_step_tokens
   bool prefix_cache = true;
-  bool pipeline = true;  // plan decode steps while the one before runs (Scheduler::plan_ahead)
+  // Plan decode steps while the one before runs (Scheduler::plan_ahead). Nothing: on GPUs, where the
+  // round trip is a good part of a step; a CPU's steps are long, and a newcomer waits for one more.
+  std::optional<bool> pipeline;
   bool replay_on_failure =
       false;  // re-admit open requests into the restarted group instead of failing them
 

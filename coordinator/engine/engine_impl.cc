@@ -197,7 +197,7 @@ void EngineImpl::handle_ready(const GroupReady& ready, Time now) {
   }
   scheduler.step_deadline_ms = options_.step_deadline_ms;
   scheduler.force_preempt_seed = options_.force_preempt_seed;
-  scheduler.pipeline = options_.pipeline;
+  scheduler.pipeline = options_.pipeline.value_or(ready.kernel_set.starts_with("cuda"));
   scheduler_ = std::make_unique<Scheduler>(std::move(scheduler));
   ready_ = ready.ranks;
   kernel_set_ = ready.kernel_set;
