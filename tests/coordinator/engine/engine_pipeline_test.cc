@@ -14,6 +14,12 @@ namespace {
 
 class EnginePipelineTest : public EngineTest {
  protected:
+  static EngineOptions options_for(int32_t ranks) {
+    EngineOptions options = EngineTest::options_for(ranks);
+    options.pipeline = true;
+    return options;
+  }
+  void start_one() { start(options_for(1), {FakeGroupOptions{}}); }
   using Requests = std::vector<std::pair<GenerationRequest, std::shared_ptr<Recorder>>>;
   Requests submit_many(int count) {
     Requests requests;
@@ -73,7 +79,7 @@ TEST_F(EnginePipelineTest, WithoutReplayAFailureWithTwoPlansInFlightEndsEachRequ
 }
 
 TEST_F(EnginePipelineTest, ACancelWhileAStepIsAheadEndsTheRequestOnce) {
-  start(1);
+  start_one();
   auto recorder = std::make_shared<Recorder>();
   const SequenceId id = submit(request_of(20, 400), recorder);
   recorder->wait_for_tokens(3);
@@ -89,7 +95,7 @@ TEST_F(EnginePipelineTest, ACancelWhileAStepIsAheadEndsTheRequestOnce) {
 }
 
 TEST_F(EnginePipelineTest, AnArrivalWaitsForNoMoreThanTheStepsInFlight) {
-  start(1);
+  start_one();
   auto first = std::make_shared<Recorder>();
   submit(request_of(20, 400), first);
   first->wait_for_tokens(3);
