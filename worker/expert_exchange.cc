@@ -233,11 +233,13 @@ absl::Status ExpertExchange::await_a_piece() {
   if (groups_.experts().empty()) return absl::OkStatus();
   const double again = cost_.repeat_seconds(static_cast<double>(groups_.group_rows()[0]));
   const double until = flight_.begin + std::max(again, options_.poll_seconds);
+  const double waiting_since = parts_.clock();
   RETURN_IF_ERROR(keep_moving());
   while (!flight_.arrived && parts_.clock() < until) {
     std::this_thread::yield();
     RETURN_IF_ERROR(keep_moving());
   }
+  timing_.exposed_seconds += parts_.clock() - waiting_since;
   return absl::OkStatus();
 }
 

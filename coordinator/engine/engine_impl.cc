@@ -337,7 +337,7 @@ void EngineImpl::pump(Time now) {
 
 // While a step runs, the next one is on its way already where that needs none of its tokens.
 void EngineImpl::plan_ahead(Time now) {
-  if (control_step_ || !rollout_.may_plan_ahead()) return;
+  if (control_step_ || recorded_plan_ || !rollout_.may_plan_ahead()) return;
   if (auto step = scheduler_->plan_ahead(next_step_)) send_scheduled(*std::move(step), now);
 }
 

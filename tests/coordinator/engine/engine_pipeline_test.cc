@@ -19,7 +19,15 @@ class EnginePipelineTest : public EngineTest {
     options.pipeline = true;
     return options;
   }
-  void start_one() { start(options_for(1), {FakeGroupOptions{}}); }
+  // Room for a request that is not over before the test thread runs again.
+  static constexpr int32_t kLong = 20000;
+  void start_with_room() {
+    EngineOptions options = options_for(1);
+    options.max_model_len = kLong + 1000;
+    FakeGroupOptions group;
+    group.kv_blocks = 2 * kLong / 16;
+    start(options, {group});
+  }
   using Requests = std::vector<std::pair<GenerationRequest, std::shared_ptr<Recorder>>>;
   Requests submit_many(int count) {
     Requests requests;
@@ -79,9 +87,9 @@ TEST_F(EnginePipelineTest, WithoutReplayAFailureWithTwoPlansInFlightEndsEachRequ
 }
 
 TEST_F(EnginePipelineTest, ACancelWhileAStepIsAheadEndsTheRequestOnce) {
-  start_one();
+  start_with_room();
   auto recorder = std::make_shared<Recorder>();
-  const SequenceId id = submit(request_of(20, 400), recorder);
+  const SequenceId id = submit(request_of(20, kLong), recorder);
   recorder->wait_for_tokens(3);
   group().hold();
   group().wait_until_holding();
@@ -95,9 +103,9 @@ TEST_F(EnginePipelineTest, ACancelWhileAStepIsAheadEndsTheRequestOnce) {
 }
 
 TEST_F(EnginePipelineTest, AnArrivalWaitsForNoMoreThanTheStepsInFlight) {
-  start_one();
+  start_with_room();
   auto first = std::make_shared<Recorder>();
-  submit(request_of(20, 400), first);
+  submit(request_of(20, kLong), first);
   first->wait_for_tokens(3);
   group().hold();
   group().wait_until_holding();
