@@ -172,7 +172,9 @@ struct DeviceOps {
   void (*comm_abort)(Context* context, Comm* comm);  // running collectives end; from any thread
 
   // --- two operations in one; the same bits as one after the other
-  // append_kv, then attention. q: room for the queries, which need not be written.
+  // append_kv, then attention. q: room for the queries, which need not be written. Chunks of one row
+  // may read keys before any chunk appends: no chunk of the batch reads what another appends, and a
+  // matmul is the operation before it.
   Status (*append_attention)(Context* context, Stream* stream, const AttentionShape* shape,
                              const AttentionParameters* parameters, const AttentionBatch* batch,
                              float* qkv, const KvLayer* kv, void* q, void* out);

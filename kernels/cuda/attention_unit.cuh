@@ -3,8 +3,8 @@
 
 // The unit of bfloat16 attention: 16 query rows (a warp) against the 128 keys of one span aligned
 // to absolute positions, from scratch; and how units are joined, in ascending order. Decode
-// computes the units of a row in different blocks and joins them in a second kernel, prefill joins
-// them in registers: same operations, same order, same bits (law 1). Softmax in base 2;
+// computes the units of a row in different blocks, the last of which joins them, prefill joins them
+// in registers: same operations, same order, same bits (law 1). Softmax in base 2;
 // probabilities are rounded to bfloat16 and the denominator adds the rounded ones
 // (docs/numerics.md).
 //

@@ -6,7 +6,7 @@
 //
 // Law 1: an output element is one chain of 16-wide MMA steps (bf16) or of fused multiply-adds
 // (float32) over ascending k, starting at zero, whatever the kernel, tile or row count. Of a bfloat16
-// matrix with a float32 result and more than kSegmentK of k it is two chains, of half of k each, added
+// matrix with a float32 result and more than kSegmentK of k, a multiple of 128, it is two chains, of half of k each, added
 // in order: a chain's length is what bounds a product of one row.
 
 #include <cuda_runtime_api.h>

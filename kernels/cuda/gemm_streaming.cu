@@ -327,7 +327,7 @@ template <int kTiles>
 using Segments =
     Variant<Form<kTiles, 1, kTiles == 8 ? 2 : 6 - kTiles / 2, kTiles >= 4 ? kTiles / 2 : 1, 2>>;
 
-// A single weight with at most one panel per multiprocessor: three quarters of 4,096 k under way
+// A single weight with at most one panel per multiprocessor, in one chain: up to 3,072 k under way
 // before the predecessor ends, beside the largest block of decode attention.
 using Deep = Variant<Form<1, 1, 12>>;
 // Six panels share a block: where that spreads the panels of few tasks evenly.

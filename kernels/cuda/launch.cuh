@@ -4,7 +4,9 @@
 // Starting a kernel so that it may be scheduled while its predecessor drains (programmatic
 // dependent launch). The rule that makes this safe: every thread of every kernel calls
 // wait_for_predecessor() before it touches memory that another kernel writes or reads, and before
-// it returns.
+// it returns. One exception: attention that appends keys loads older ones before it waits. They are
+// from a step before (append_attention says so), and a matrix product, which lets its successor
+// start only once its own predecessor is done, runs between them.
 
 #include <cuda_runtime.h>
 

@@ -294,7 +294,7 @@ TEST_F(AppendAttentionTest, IsTheAppendThenTheAttentionBitwise) {
 
 class LongProductTest : public SeamTest {};
 
-// More than kSegmentK of k, in one kernel for few rows and in two for many; and less.
+// More than kSegmentK of k, side by side, one kernel after the other or in one; and less.
 TEST_F(LongProductTest, ARowHasTheSameBitsWhateverTheOthersAre) {
   open(ComputeType::kBF16);
   for (const auto& [n, k] :
