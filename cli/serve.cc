@@ -147,6 +147,7 @@ absl::Status start_listeners(const ServeOptions& o, const model::ModelDescriptio
   auto chat_template = coordinator::ChatTemplate::from_folder(o.group.model);
   if (chat_template.ok()) {
     parts.chat_template = *chat_template;
+    for (const std::string& warning : parts.chat_template->warnings()) log_warning(warning);
   } else if (absl::IsNotFound(chat_template.status())) {
     log_warning("the model ships no chat template: /v1/chat/completions will refuse requests");
   } else {

@@ -68,7 +68,66 @@ class ChildVisitor {
   const Visit& visit_;
 };
 
+using SoftVisit = std::function<void(const Expression&, bool)>;
+
+class StatementVisitor {
+ public:
+  StatementVisitor(bool soft, const SoftVisit& visit) : soft_(soft), visit_(visit) {}
+
+  template <typename Leaf>
+  void operator()(const Leaf&) const {}
+  void operator()(const Output& node) const { one(node.expression); }
+  void operator()(const If& node) const {
+    for (const auto& [condition, body] : node.branches) {
+      visit_(*condition, true);
+      for_each_expression(body, true, visit_);
+    }
+    for_each_expression(node.otherwise, true, visit_);
+  }
+  void operator()(const For& node) const {
+    one(node.iterable);
+    one(node.condition);
+    scoped(node.body);
+    scoped(node.otherwise);
+  }
+  void operator()(const Set& node) const { one(node.value); }
+  void operator()(const SetBlock& node) const {
+    one(node.filter);
+    scoped(node.body);
+  }
+  void operator()(const MacroDefinition& node) const { macro(*node.macro); }
+  void operator()(const CallBlock& node) const {
+    one(node.call);
+    macro(*node.caller);
+  }
+  void operator()(const FilterBlock& node) const {
+    one(node.filter);
+    scoped(node.body);
+  }
+  void operator()(const With& node) const {
+    for (const auto& assignment : node.assignments) one(assignment.second);
+    scoped(node.body);
+  }
+  void operator()(const Generation& node) const { scoped(node.body); }
+
+ private:
+  void one(const ExpressionPtr& expression) const {
+    if (expression != nullptr) visit_(*expression, soft_);
+  }
+  void scoped(const ScopedBody& body) const { for_each_expression(body.statements, false, visit_); }
+  void macro(const Macro& macro) const {
+    for (const Parameter& parameter : macro.parameters) one(parameter.default_value);
+    scoped(macro.body);
+  }
+  const bool soft_;
+  const SoftVisit& visit_;
+};
+
 }  // namespace
+
+void for_each_expression(const Body& body, bool soft, const SoftVisit& visit) {
+  for (const Statement& statement : body) std::visit(StatementVisitor(soft, visit), statement.node);
+}
 
 void for_each_child(const Expression& expression, const Visit& visit) {
   std::visit(ChildVisitor(visit), expression.node);

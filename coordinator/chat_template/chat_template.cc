@@ -20,8 +20,12 @@ constexpr size_t kMaxConfigBytes = size_t{64} << 20;
 
 class JinjaTemplate final : public ChatTemplate {
  public:
-  JinjaTemplate(jinja::ScopedBody body, std::string name, jinja::RenderLimits limits)
-      : body_(std::move(body)), name_(std::move(name)), limits_(limits) {}
+  JinjaTemplate(jinja::ParsedTemplate parsed, std::string name, jinja::RenderLimits limits)
+      : parsed_(std::move(parsed)), name_(std::move(name)), limits_(limits) {
+    for (std::string& warning : parsed_.warnings) {
+      warning = absl::StrCat("chat template ", name_, ", ", warning);
+    }
+  }
 
   absl::StatusOr<std::string> render(const nlohmann::ordered_json& variables) const override {
     if (!variables.is_object()) {
@@ -30,15 +34,20 @@ class JinjaTemplate final : public ChatTemplate {
     }
     ASSIGN_OR_RETURN(jinja::Value converted, jinja::value_from_json(variables));
     jinja::Evaluator evaluator(std::move(converted), limits_);
-    absl::StatusOr<std::string> text = evaluator.render(body_);
+    absl::StatusOr<std::string> text = evaluator.render(parsed_.body);
     if (text.ok() || evaluator.raised_by_template()) return text;
     return absl::InvalidArgumentError(absl::StrCat("chat template ", name_, ", line ",
                                                    evaluator.line(), ": ",
                                                    std::string(text.status().message())));
   }
 
+  bool uses_variable(std::string_view name) const override {
+    return parsed_.outside.contains(std::string(name));
+  }
+  const std::vector<std::string>& warnings() const override { return parsed_.warnings; }
+
  private:
-  const jinja::ScopedBody body_;
+  jinja::ParsedTemplate parsed_;
   const std::string name_;
   const jinja::RenderLimits limits_;
 };
@@ -80,12 +89,12 @@ absl::StatusOr<std::shared_ptr<const ChatTemplate>> parse_limited(std::string_vi
     return absl::InvalidArgumentError(
         absl::StrCat("chat template ", name, " is larger than ", kMaxTemplateBytes, " bytes"));
   }
-  absl::StatusOr<ScopedBody> body = parse_template(source_text);
-  if (!body.ok()) {
+  absl::StatusOr<ParsedTemplate> parsed = parse_template(source_text);
+  if (!parsed.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("chat template ", name, ", ", std::string(body.status().message())));
+        absl::StrCat("chat template ", name, ", ", std::string(parsed.status().message())));
   }
-  return std::make_shared<const JinjaTemplate>(*std::move(body), name, limits);
+  return std::make_shared<const JinjaTemplate>(*std::move(parsed), name, limits);
 }
 
 }  // namespace jinja

@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -23,6 +24,11 @@ class ChatTemplate {
   // chat_template_kwargs. INVALID_ARGUMENT with the template's own message on raise_exception(), or with
   // line number for a run-time error. Bounded: output size, loop count, recursion depth.
   virtual absl::StatusOr<std::string> render(const nlohmann::ordered_json& variables) const = 0;
+  // Whether the text reads a variable of this name from outside (not one that it sets itself before).
+  virtual bool uses_variable(std::string_view name) const = 0;
+  // Sentences "chat template FILE, line N: ..." on what fails if a conversation reaches it: unknown
+  // filters and tests below an if, functions that nobody provides. For the log at start and for inspect.
+  virtual const std::vector<std::string>& warnings() const = 0;
 };
 
 }  // namespace conclave::coordinator

@@ -1,8 +1,7 @@
 #include "coordinator/chat_template/scope_analysis.h"
 
 #include <map>
-#include <set>
-#include <string>
+#include <utility>
 
 namespace conclave::coordinator::jinja {
 namespace {
@@ -12,6 +11,7 @@ struct Symbols {
   // How the name starts out: undefined, or looked up outside.
   std::map<std::string, bool> starts_undefined;
   std::set<std::string> stores;
+  std::set<std::string> parameters;
   const Symbols* parent = nullptr;
 
   bool known(const std::string& name) const {
@@ -25,6 +25,7 @@ struct Symbols {
   }
   void parameter(const std::string& name) {
     stores.insert(name);
+    parameters.insert(name);
     starts_undefined[name] = false;
   }
   void store(const std::string& name) {
@@ -128,12 +129,13 @@ void collect(const Body& body, Symbols& symbols) {
   for (const Statement& statement : body) std::visit(Collector(symbols), statement.node);
 }
 
-void analyze(ScopedBody& body, Symbols symbols);
+void analyze_body(ScopedBody& body, Symbols symbols, std::set<std::string>& outside);
 
 // Visits the scoped bodies directly inside a scope.
 class Descender {
  public:
-  explicit Descender(const Symbols& symbols) : symbols_(symbols) {}
+  Descender(const Symbols& symbols, std::set<std::string>& outside)
+      : symbols_(symbols), outside_(outside) {}
 
   template <typename Leaf>
   void operator()(Leaf&) const {}
@@ -176,19 +178,32 @@ class Descender {
     if (macro.uses_kwargs) inner.parameter("kwargs");
     analyze(macro.body, inner);
   }
+  void analyze(ScopedBody& body, Symbols symbols) const {
+    analyze_body(body, std::move(symbols), outside_);
+  }
   const Symbols& symbols_;
+  std::set<std::string>& outside_;
 };
 
-void analyze(ScopedBody& body, Symbols symbols) {
+void analyze_body(ScopedBody& body, Symbols symbols, std::set<std::string>& outside) {
   collect(body.statements, symbols);
   for (const auto& [name, undefined] : symbols.starts_undefined) {
-    if (undefined) body.undefined_at_entry.push_back(name);
+    if (undefined) {
+      body.undefined_at_entry.push_back(name);
+    } else if (!symbols.parameters.contains(name) &&
+               (symbols.parent == nullptr || !symbols.parent->known(name))) {
+      outside.insert(name);
+    }
   }
-  Descender(symbols).all(body.statements);
+  Descender(symbols, outside).all(body.statements);
 }
 
 }  // namespace
 
-void analyze_scopes(ScopedBody& template_body) { analyze(template_body, Symbols()); }
+std::set<std::string> analyze_scopes(ScopedBody& template_body) {
+  std::set<std::string> outside;
+  analyze_body(template_body, Symbols(), outside);
+  return outside;
+}
 
 }  // namespace conclave::coordinator::jinja

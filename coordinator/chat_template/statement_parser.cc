@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "coordinator/chat_template/budget.h"
+#include "coordinator/chat_template/name_check.h"
 #include "coordinator/chat_template/parser.h"
 #include "coordinator/chat_template/scope_analysis.h"
 
@@ -265,13 +266,14 @@ absl::StatusOr<Target> StatementParser::parse_target(bool namespace_allowed, boo
   return tuple;
 }
 
-absl::StatusOr<ScopedBody> parse_template(std::string_view source) {
+absl::StatusOr<ParsedTemplate> parse_template(std::string_view source) {
   ASSIGN_OR_RETURN(std::vector<Token> tokens, tokenize(source));
   TokenStream stream(std::move(tokens));
-  ScopedBody body;
-  ASSIGN_OR_RETURN(body.statements, StatementParser(stream).parse_body({}));
-  analyze_scopes(body);
-  return body;
+  ParsedTemplate parsed;
+  ASSIGN_OR_RETURN(parsed.body.statements, StatementParser(stream).parse_body({}));
+  parsed.outside = analyze_scopes(parsed.body);
+  ASSIGN_OR_RETURN(parsed.warnings, check_names(parsed.body.statements, parsed.outside));
+  return parsed;
 }
 
 }  // namespace conclave::coordinator::jinja

@@ -99,6 +99,47 @@ TEST(ChatTemplate, RunTimeErrorNamesTemplateAndLine) {
             "chat template demo, line 3: unsupported operand type(s) for +: 'int' and 'str'");
 }
 
+bool uses(const std::string& text, const char* name) {
+  return ChatTemplate::parse(text, "d").value()->uses_variable(name);
+}
+
+TEST(ChatTemplate, SaysWhichVariablesItReads) {
+  EXPECT_TRUE(uses("{{ reasoning_effort }}", "reasoning_effort"));
+  EXPECT_TRUE(uses("{% if effort is not defined %}{% set effort = 1 %}{% endif %}", "effort"));
+  EXPECT_TRUE(uses("{% macro m(a) %}{{ a }}{{ effort }}{% endmacro %}{{ m(1) }}", "effort"));
+  EXPECT_TRUE(uses("{% for m in messages %}{% set effort = effort %}{% endfor %}", "effort"));
+  EXPECT_TRUE(uses("{% if x %}{% set effort = 1 %}{% endif %}{{ effort }}", "effort"));
+  EXPECT_FALSE(uses("{% set effort = 1 %}{{ effort }}", "effort"));
+  EXPECT_FALSE(uses("{% for effort in messages %}{{ effort }}{% endfor %}", "effort"));
+  EXPECT_FALSE(uses("{% macro m(effort) %}{{ effort }}{% endmacro %}{{ m(1) }}", "effort"));
+  EXPECT_FALSE(uses("{% with effort = 1 %}{{ effort }}{% endwith %}effort", "effort"));
+  EXPECT_FALSE(uses("{{ messages[0].effort }}", "effort"));
+}
+
+TEST(ChatTemplate, UnknownFiltersAndTestsAreFoundAtParseTime) {
+  const auto error = [](const std::string& text) {
+    return std::string(ChatTemplate::parse(text, "file").status().message());
+  };
+  EXPECT_EQ(error("a\n{{ x|nope }}"), "chat template file, line 2: No filter named 'nope'.");
+  EXPECT_EQ(error("{{ x is nope }}"), "chat template file, line 1: No test named 'nope'.");
+  EXPECT_THAT(error("{% filter nope %}x{% endfilter %}"), HasSubstr("'nope'"));
+  EXPECT_THAT(error("{% set y | nope %}x{% endset %}"), HasSubstr("'nope'"));
+  EXPECT_THAT(error("{% if 1 %}{% for a in b %}{{ [a|nope] }}{% endfor %}{% endif %}"),
+              HasSubstr("'nope'"));
+}
+
+TEST(ChatTemplate, WhatFailsOnlyIfReachedIsAWarning) {
+  const auto warnings = [](const std::string& text) {
+    return ChatTemplate::parse(text, "file").value()->warnings();
+  };
+  EXPECT_THAT(warnings("{% if tools %}\n{{ x|nope }}{% endif %}"),
+              testing::ElementsAre("chat template file, line 2: No filter named 'nope'."));
+  EXPECT_THAT(warnings("{{ x|nope if y else 1 }}"), testing::SizeIs(1));
+  EXPECT_THAT(warnings("{{ now() }}"), testing::ElementsAre(HasSubstr("it calls 'now'")));
+  EXPECT_THAT(warnings("{% macro now() %}{% endmacro %}{{ now() }}{{ range(1) }}{{ x.now() }}"),
+              testing::IsEmpty());
+}
+
 TEST(ChatTemplate, RaisedMessageIsUntouched) {
   const auto parsed = ChatTemplate::parse("{{ raise_exception('Only \"user\", please: ✓') }}", "d");
   const auto text = parsed.value()->render(Json::object());
