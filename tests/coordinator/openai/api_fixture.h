@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 
 #include "coordinator/openai/api_server.h"
@@ -17,6 +18,13 @@ namespace conclave::coordinator {
 class FakeTemplate : public ChatTemplate {
  public:
   absl::StatusOr<std::string> render(const nlohmann::ordered_json& variables) const override;
+  bool uses_variable(std::string_view name) const override { return variables_used.contains(name); }
+  const std::vector<std::string>& warnings() const override { return no_warnings_; }
+
+  std::set<std::string, std::less<>> variables_used;
+
+ private:
+  std::vector<std::string> no_warnings_;
 };
 
 // A live API server on a loopback port over a fake engine. Tokens are bytes and then `pieces`.
