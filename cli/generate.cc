@@ -33,10 +33,9 @@ absl::StatusOr<std::vector<int32_t>> prompt_ids(const GenerateOptions& o, const 
   if (o.chat.empty()) return tokenizer.encode(o.prompt, /*add_special_tokens=*/true);
   ASSIGN_OR_RETURN(const auto chat_template, coordinator::ChatTemplate::from_folder(o.group.model));
   nlohmann::ordered_json variables;
+  for (const auto& [name, token] : tokenizer.special_tokens()) variables[name] = token;
   variables["messages"] = nlohmann::ordered_json::array({{{"role", "user"}, {"content", o.chat}}});
   variables["add_generation_prompt"] = true;
-  variables["bos_token"] = tokenizer.bos_token();
-  variables["eos_token"] = tokenizer.eos_token();
   ASSIGN_OR_RETURN(const std::string text, chat_template->render(variables));
   return tokenizer.encode(text, /*add_special_tokens=*/false);
 }

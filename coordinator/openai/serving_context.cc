@@ -73,11 +73,13 @@ std::optional<ApiError> encode_chat(const ServingContext& context, const ChatPro
     return bad_request("The model has no chat template; use /v1/completions.", "messages",
                        "unsupported_value");
   }
+  // As in transformers, a request's chat_template_kwargs come before the tokens of the same names.
   Json variables = prompt.template_arguments;
   variables["messages"] = prompt.messages;
   variables["add_generation_prompt"] = prompt.add_generation_prompt;
-  variables["bos_token"] = context.tokenizer->bos_token();
-  variables["eos_token"] = context.tokenizer->eos_token();
+  for (const auto& [name, token] : context.tokenizer->special_tokens()) {
+    if (!variables.contains(name)) variables[name] = token;
+  }
   const auto text = context.chat_template->render(variables);
   if (!text.ok()) {
     return bad_request(

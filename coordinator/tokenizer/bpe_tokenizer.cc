@@ -86,8 +86,10 @@ absl::Status BpeTokenizer::load(const Json& file, const std::string& source) {
 
 absl::Status BpeTokenizer::load_config(const Json& config, const std::string& source) {
   const std::string where = absl::StrCat(source, ": tokenizer_config.json");
-  ASSIGN_OR_RETURN(bos_token_, configured_token(config, "bos_token", where));
-  ASSIGN_OR_RETURN(eos_token_, configured_token(config, "eos_token", where));
+  for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+    ASSIGN_OR_RETURN(std::string token, configured_token(config, key, where));
+    if (!token.empty()) special_tokens_.emplace(key, std::move(token));
+  }
   ASSIGN_OR_RETURN(const bool add_bos, bool_field(config, "add_bos_token", false, where));
   ASSIGN_OR_RETURN(const bool add_eos, bool_field(config, "add_eos_token", false, where));
   if (part(config, "add_bos_token").is_null() && part(config, "add_eos_token").is_null()) {
@@ -100,7 +102,7 @@ absl::Status BpeTokenizer::load_config(const Json& config, const std::string& so
     if (id.has_value()) result.push_back(*id);
     return result;
   };
-  post_processor_ = PostProcessor::around(ids(add_bos, bos_token_), ids(add_eos, eos_token_));
+  post_processor_ = PostProcessor::around(ids(add_bos, bos_token()), ids(add_eos, eos_token()));
   return absl::OkStatus();
 }
 

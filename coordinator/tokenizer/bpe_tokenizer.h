@@ -1,6 +1,7 @@
 #ifndef CONCLAVE_COORDINATOR_TOKENIZER_BPE_TOKENIZER_H_
 #define CONCLAVE_COORDINATOR_TOKENIZER_BPE_TOKENIZER_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,8 +34,9 @@ class BpeTokenizer final : public Tokenizer {
   std::optional<int32_t> token_id(std::string_view token) const override;
   bool is_special(int32_t id) const override;
   int32_t vocab_size() const override;
-  const std::string& bos_token() const override { return bos_token_; }
-  const std::string& eos_token() const override { return eos_token_; }
+  const std::map<std::string, std::string>& special_tokens() const override {
+    return special_tokens_;
+  }
   std::unique_ptr<DecodeStream> new_stream(bool skip_special_tokens) const override;
 
   // The string that decoding sees; nullopt for ids it passes over.
@@ -51,8 +53,7 @@ class BpeTokenizer final : public Tokenizer {
   AddedTokens added_;
   PostProcessor post_processor_;
   DecodeChain decoder_;
-  std::string bos_token_;
-  std::string eos_token_;
+  std::map<std::string, std::string> special_tokens_;
 };
 
 }  // namespace conclave::coordinator

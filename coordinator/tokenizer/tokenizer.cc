@@ -38,4 +38,14 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::from_folder(const st
   return from_json(*file, config.ok() ? *config : std::string(), path);
 }
 
+std::string Tokenizer::special_token(const char* field) const {
+  const auto it = special_tokens().find(field);
+  return it == special_tokens().end() ? std::string() : it->second;
+}
+
+std::optional<int32_t> Tokenizer::eos_id() const {
+  const std::string eos = eos_token();
+  return eos.empty() ? std::nullopt : token_id(eos);
+}
+
 }  // namespace conclave::coordinator

@@ -4,6 +4,7 @@
 // tokenizer.json (BPE) as Hugging Face tokenizers reads it. Immutable after loading; any thread.
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -46,13 +47,20 @@ class Tokenizer {
   virtual std::string token_string(int32_t id) const = 0;  // as in the vocabulary, "Ġtar"
   virtual std::optional<int32_t> token_id(std::string_view token) const = 0;
   virtual bool is_special(int32_t id) const = 0;
-  virtual int32_t vocab_size() const = 0;            // highest id + 1
-  virtual const std::string& bos_token() const = 0;  // "" if none
-  virtual const std::string& eos_token() const = 0;
+  virtual int32_t vocab_size() const = 0;  // highest id + 1
+  // The named special tokens by field: bos_token, eos_token, pad_token, .. and names of the model's
+  // own (image_token); what chat templates know them by. A field without a token is absent.
+  virtual const std::map<std::string, std::string>& special_tokens() const = 0;
+  std::string bos_token() const { return special_token("bos_token"); }  // "" if none
+  std::string eos_token() const { return special_token("eos_token"); }
+  std::optional<int32_t> eos_id() const;
 
   // A decoding whose pieces joined are decode() of all ids. The tokenizer must outlive it. This
   // default decodes everything again for each id; tokenizers of from_json() work in constant time.
   virtual std::unique_ptr<DecodeStream> new_stream(bool skip_special_tokens) const;
+
+ private:
+  std::string special_token(const char* field) const;
 };
 
 // Incremental decoding of one output; not thread-safe, movable. For ids o1..on after a context p:

@@ -147,11 +147,10 @@ class ByteTokenizer final : public Tokenizer {
   std::optional<int32_t> token_id(std::string_view) const override { return std::nullopt; }
   bool is_special(int32_t) const override { return false; }
   int32_t vocab_size() const override { return 256; }
-  const std::string& bos_token() const override { return none_; }
-  const std::string& eos_token() const override { return none_; }
+  const std::map<std::string, std::string>& special_tokens() const override { return none_; }
 
  private:
-  std::string none_;
+  std::map<std::string, std::string> none_;
 };
 
 TEST(DetokenizerStream, WorksWithATokenizerThatOnlyDecodes) {

@@ -1,6 +1,7 @@
 #ifndef CONCLAVE_TESTS_COORDINATOR_OPENAI_FAKE_TOKENIZER_H_
 #define CONCLAVE_TESTS_COORDINATOR_OPENAI_FAKE_TOKENIZER_H_
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -43,13 +44,12 @@ class FakeTokenizer : public Tokenizer {
   }
   bool is_special(int32_t id) const override { return id == eos(); }
   int32_t vocab_size() const override { return eos() + 1; }
-  const std::string& bos_token() const override { return none_; }
-  const std::string& eos_token() const override { return eos_; }
+  const std::map<std::string, std::string>& special_tokens() const override { return named_; }
 
  private:
   const std::vector<std::string> pieces_;
-  const std::string none_;
   const std::string eos_ = "<eos>";
+  const std::map<std::string, std::string> named_ = {{"eos_token", eos_}};
 };
 
 }  // namespace conclave::coordinator
