@@ -24,6 +24,8 @@ namespace conclave::coordinator {
 // One output sequence ("choice") of a client's request.
 struct GenerationRequest {
   std::string request_id;       // the client's id, for logs
+  std::string client;           // whose it is: the name of an API key; "" without keys
+  int32_t client_weight = 1;    // >= 1: the client's share of served tokens beside other clients'
   std::vector<int32_t> prompt;  // >= 1 token
   protocol::Sampling
       sampling;  // seed drawn by the caller at admission; position/counts are the engine's

@@ -1,21 +1,16 @@
 #include "coordinator/http/api_keys.h"
 
-#include <cstdint>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "coordinator/http/api_key_file.h"
 #include "coordinator/http/http_message.h"
 
 namespace conclave::coordinator {
 namespace {
-
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
 
 bool equal_in_constant_time(std::string_view secret, std::string_view guess) {
   uint32_t difference = secret.size() == guess.size() ? 0 : 1;
@@ -27,6 +22,16 @@ bool equal_in_constant_time(std::string_view secret, std::string_view guess) {
   return difference == 0;
 }
 
+// The key behind "Bearer "; nothing if another scheme or none is there.
+std::optional<std::string_view> bearer_token(std::string_view authorization) {
+  constexpr std::string_view kScheme = "bearer ", kSpace = " \t";
+  if (!equals_ignoring_case(authorization.substr(0, kScheme.size()), kScheme)) return std::nullopt;
+  authorization.remove_prefix(kScheme.size());
+  const size_t begin = authorization.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return std::nullopt;
+  return authorization.substr(begin, authorization.find_last_not_of(kSpace) - begin + 1);
+}
+
 ApiError unauthorized(std::string message) {
   ApiError error = bad_request(std::move(message), std::nullopt, "invalid_api_key");
   error.status = 401;
@@ -36,42 +41,72 @@ ApiError unauthorized(std::string message) {
 
 }  // namespace
 
+struct ApiKeys::Set {
+  struct Entry {
+    std::string secret;
+    std::shared_ptr<const ApiKey> key;
+  };
+  std::vector<Entry> entries;
+};
+
+struct ApiKeys::Shared {
+  std::mutex mutex;
+  std::shared_ptr<const Set> set = std::make_shared<const Set>();
+};
+
+ApiKeys::ApiKeys() : shared_(std::make_shared<Shared>()) {}
+
 absl::StatusOr<ApiKeys> ApiKeys::from_text(std::string_view text, std::string_view source) {
+  ASSIGN_OR_RETURN(std::vector<ApiKeyLine> lines, parse_api_key_lines(text, source));
+  auto set = std::make_shared<Set>();
+  for (ApiKeyLine& line : lines) {
+    set->entries.push_back(
+        {std::move(line.secret), std::make_shared<const ApiKey>(std::move(line.key))});
+  }
   ApiKeys keys;
-  while (!text.empty()) {
-    const size_t end = text.find('\n');
-    const std::string_view line = trim(text.substr(0, end));
-    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-    if (!line.empty() && line.front() != '#') keys.keys_.emplace_back(line);
-  }
-  if (keys.empty()) {
-    return absl::InvalidArgumentError(
-        "the API key file " + std::string(source) +
-        " holds no key; write one key a line, or serve without the file");
-  }
+  keys.shared_->set = std::move(set);
   return keys;
 }
 
 absl::StatusOr<ApiKeys> ApiKeys::from_file(const std::string& path) {
+  RETURN_IF_ERROR(check_api_key_file(path));
   ASSIGN_OR_RETURN(const std::string text, read_file(path, size_t{1} << 20));
   return from_text(text, path);
 }
 
-bool ApiKeys::accepts(std::string_view key) const {
-  bool accepted = false;
-  for (const std::string& secret : keys_) accepted |= equal_in_constant_time(secret, key);
-  return accepted;
+std::shared_ptr<const ApiKeys::Set> ApiKeys::set() const {
+  const std::lock_guard lock(shared_->mutex);
+  return shared_->set;
 }
 
-std::optional<ApiError> ApiKeys::check(std::string_view authorization) const {
-  if (keys_.empty()) return std::nullopt;
-  constexpr size_t kScheme = 7;  // "Bearer "
-  if (authorization.size() <= kScheme ||
-      !equals_ignoring_case(authorization.substr(0, kScheme), "bearer ")) {
+bool ApiKeys::empty() const { return set()->entries.empty(); }
+
+void ApiKeys::adopt(const ApiKeys& other) {
+  std::shared_ptr<const Set> set = other.set();
+  const std::lock_guard lock(shared_->mutex);
+  shared_->set = std::move(set);
+}
+
+std::shared_ptr<const ApiKey> ApiKeys::find(std::string_view authorization) const {
+  const auto token = bearer_token(authorization);
+  if (!token) return nullptr;
+  const std::shared_ptr<const Set> keys = set();
+  std::shared_ptr<const ApiKey> found;
+  for (const Set::Entry& entry : keys->entries) {
+    if (equal_in_constant_time(entry.secret, *token)) found = entry.key;
+  }
+  return found;
+}
+
+std::optional<ApiError> ApiKeys::check(std::string_view authorization,
+                                       std::shared_ptr<const ApiKey>* key) const {
+  if (empty()) return std::nullopt;
+  std::shared_ptr<const ApiKey> found = find(authorization);
+  if (found == nullptr && !bearer_token(authorization)) {
     return unauthorized("An API key is needed: send the header \"Authorization: Bearer KEY\".");
   }
-  if (!accepts(trim(authorization.substr(kScheme))))
-    return unauthorized("The API key is not valid.");
+  if (found == nullptr) return unauthorized("The API key is not valid.");
+  if (key != nullptr) *key = std::move(found);
   return std::nullopt;
 }
 

@@ -13,6 +13,8 @@
 
 namespace conclave::coordinator {
 
+struct ApiKey;
+
 struct HttpHeader {
   std::string name;
   std::string value;
@@ -26,6 +28,7 @@ struct HttpRequest {
   std::string query;   // behind '?', as sent
   HttpHeaders headers;
   std::string body;
+  std::shared_ptr<const ApiKey> key;  // it came with, once checked; null: none is asked for
   std::string request_id;  // the client's x-request-id if it is sane, else generated
   int http_minor = 1;      // HTTP/1.x
   bool keep_alive = true;

@@ -18,8 +18,9 @@ namespace conclave::coordinator {
 // rest: what a path ending in '*' stood for, "" otherwise.
 using RouteHandler = std::function<void(HttpRequest request, const std::string& rest,
                                         std::shared_ptr<HttpResponder> responder)>;
-// An error ends the request before its handler (a missing API key).
-using RouteGuard = std::function<std::optional<ApiError>(const HttpRequest& request)>;
+// An error ends the request before its handler (a missing API key); otherwise it may note what it
+// found out (HttpRequest::key).
+using RouteGuard = std::function<std::optional<ApiError>(HttpRequest& request)>;
 
 class Router {
  public:

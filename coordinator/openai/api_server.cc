@@ -59,9 +59,9 @@ std::shared_ptr<Router> make_router(const ApiServerOptions& options,
                 probe->check(std::move(responder));
               });
   router->set_guard(
-      [keys = options.api_keys](const HttpRequest& request) -> std::optional<ApiError> {
+      [keys = options.api_keys](HttpRequest& request) -> std::optional<ApiError> {
         if (request.path == "/health" || request.path == "/ready") return std::nullopt;
-        return keys.check(request.header("authorization"));
+        return keys.check(request.header("authorization"), &request.key);
       });
   return router;
 }
