@@ -127,6 +127,7 @@ absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& d
   parts.model_name = model_name(o);
   parts.model_path = o.group.model;
   parts.spec = description.spec;
+  parts.model_folder = std::make_shared<const coordinator::ModelFolderWatch>(o.group.model);
   parts.config = o.effective;
   parts.generate = cluster->api->unguarded_handler();
   if (cluster->placement != nullptr) {
