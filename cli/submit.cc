@@ -41,7 +41,7 @@ struct SubmitOptions {
 // Set by the job's script on the coordinator's command line, where a flag stands once.
 constexpr const char* kFlagsOfTheScript[] = {
     "--config",       "--host",       "--admin-host",    "--worker-host",
-    "--secret-file",  "--mpirun",     "--endpoint-file", "--admin-endpoint-file",
+    "--secret-file",  "--mpirun",     "--state-dir",     "--endpoint-file", "--admin-endpoint-file",
     "--admin-socket", "--ready-file", "--successor-file"};
 
 // Bytes of weights that a node holds: its share of the experts, and all other weights once for each
