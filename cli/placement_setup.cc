@@ -5,7 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/dtype.h"
+#include "base/log.h"
 #include "base/status_macros.h"
+#include "model/weights.h"
 
 namespace conclave::cli {
 namespace {
@@ -36,6 +38,41 @@ absl::Status spread_over_nodes(int32_t nodes, const model::ModelSpec& spec, coor
   }
   table.set_ranks_per_node(cluster.ranks_per_node);
   options->configure.placement_json = table.to_json();
+  return absl::OkStatus();
+}
+
+void say_unused(const char* what, const absl::Status& why) {
+  if (absl::IsNotFound(why)) return;  // nothing was saved
+  log_warning(absl::StrCat("the saved ", what, " is not used"), {{"why", std::string(why.message())}});
+}
+
+// Goes on from what the coordinator before this one left; a flag of this start wins, and what does not fit is said and left alone.
+absl::Status carry_over(const PlacementOptions& o, const model::ModelSpec& spec, const coordinator::PlacementStore& store,
+                        coordinator::EngineOptions* engine_options, std::optional<placement::RoutingProfile>* profile) {
+  model::ModelSpec checked = spec;
+  ASSIGN_OR_RETURN(const auto weights, model::Weights::open(engine_options->configure.model_path, &checked));
+  const coordinator::PlacementIdentity wanted{{spec.moe_layers(), spec.experts, spec.top_k},
+                                              engine_options->ranks,
+                                              weights->fingerprint(),
+                                              engine_options->configure.expert_slots};
+  if (engine_options->configure.placement_json.empty()) {
+    absl::StatusOr<placement::PlacementTable> table = store.load_table(wanted);
+    if (table.ok()) {
+      log_info("going on with the saved placement", {{"epoch", absl::StrCat(table->epoch())}});
+      table->set_ranks_per_node({});
+      engine_options->configure.placement_json = table->to_json();
+    } else {
+      say_unused("placement", table.status());
+    }
+  }
+  if (!o.profile.empty()) return absl::OkStatus();
+  absl::StatusOr<placement::RoutingProfile> saved = store.load_profile(wanted);
+  if (saved.ok()) {
+    log_info("going on with the saved routing profile", {{"tokens", absl::StrCat(static_cast<int64_t>(saved->tokens()))}});
+    *profile = *std::move(saved);
+  } else {
+    say_unused("routing profile", saved.status());
+  }
   return absl::OkStatus();
 }
 
@@ -87,12 +124,17 @@ absl::StatusOr<std::unique_ptr<coordinator::PlacementManager>> make_placement_ma
   request.max_imbalance = o.max_imbalance;
   request.time_limit_seconds = o.time_limit_s;
   options.solve = placement::solve;
+  std::optional<placement::RoutingProfile> profile;
+  if (!o.state_folder.empty()) {
+    options.store = std::make_shared<coordinator::PlacementStore>(o.state_folder);
+    RETURN_IF_ERROR(carry_over(o, spec, *options.store, engine_options, &profile));
+  }
+  if (!o.profile.empty()) {
+    ASSIGN_OR_RETURN(profile, placement::RoutingProfile::load(o.profile));
+  }
   RETURN_IF_ERROR(spread_over_nodes(o.nodes, spec, engine_options));
   ASSIGN_OR_RETURN(manager, coordinator::PlacementManager::create(std::move(options)));
-  if (!o.profile.empty()) {
-    ASSIGN_OR_RETURN(const placement::RoutingProfile profile, placement::RoutingProfile::load(o.profile));
-    RETURN_IF_ERROR(manager->load_profile(profile));
-  }
+  if (profile) RETURN_IF_ERROR(manager->load_profile(*profile));
   engine_options->recorded_traffic = [manager = manager.get()](const placement::PlacementTable& table) {
     return manager->recorded_traffic(table);
   };

@@ -34,12 +34,14 @@ struct PlacementOptions {
   int32_t nodes = 1;
   std::string record_routing;            // file; empty: not recorded
   int64_t record_rows = 1000000;
+  std::string state_folder;              // where a coordinator before this one left table and profile; empty: nowhere
 };
 
 void add_placement_flags(CLI::App& app, PlacementOptions* options);
 
-// Null for a model without routed experts. Adds what the engine must do for it to *engine_options; the
-// manager must outlive that engine, be attached to it, and be stopped before it goes.
+// Null for a model without routed experts. Adds what the engine must do for it to *engine_options, which may
+// hold a table already: it wins over a saved one. The manager must outlive that engine, be attached to it, and be
+// stopped before it goes.
 absl::StatusOr<std::unique_ptr<coordinator::PlacementManager>> make_placement_manager(
     const PlacementOptions& options, const model::ModelSpec& spec,
     coordinator::EngineOptions* engine_options);

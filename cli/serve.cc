@@ -127,6 +127,7 @@ absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& d
   parts.model_name = model_name(o);
   parts.model_path = o.group.model;
   parts.spec = description.spec;
+  parts.model_folder = std::make_shared<const coordinator::ModelFolderWatch>(o.group.model);
   parts.config = o.effective;
   parts.generate = cluster->api->unguarded_handler();
   if (cluster->placement != nullptr) {
@@ -184,6 +185,7 @@ absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   cluster->metrics = std::make_unique<coordinator::Metrics>(
       coordinator::Metrics::Options{kVersion, model_name(o), o.vllm_metric_names});
   engine_options.observer = cluster->metrics.get();
+  o.placement.state_folder = o.state_dir;
   ASSIGN_OR_RETURN(cluster->placement, make_placement_manager(o.placement, description.spec, &engine_options));
   ASSIGN_OR_RETURN(cluster->recorder, make_routing_recorder(o.placement, o.group, description.spec, &engine_options));
   cluster->recording = o.placement.record_routing;
@@ -260,6 +262,7 @@ void drain(const sigset_t& signals, const ServeOptions& o, Cluster& cluster) {
 // Ends when the own requests are answered, clients had time to learn the new address, and the successor is still ready.
 void hand_over(const sigset_t& signals, const ServeOptions& o, const coordinator::HttpEndpoint& successor, Cluster& cluster) {
   log_info("handing over: new requests are passed on", {{"to", absl::StrCat("http://", successor.host, ":", successor.port)}});
+  if (cluster.placement != nullptr) cluster.placement->stop_saving();
   cluster.api->hand_over_to(successor);  // the engine stays open for requests whose text is still being read
   const Deadline deadline = Deadline::after(std::chrono::seconds(o.drain_timeout_s));
   const Deadline linger = Deadline::after(std::chrono::seconds(o.handover_linger_s));

@@ -19,6 +19,9 @@ void add_serve_flags(CLI::App& app, ServeOptions* o) {
   app.add_option("--admin-key-file", o->admin_key_file, "keys, one a line, that guard the admin listener; needed for its verbs beyond loopback")
       ->envname("CONCLAVE_ADMIN_KEY_FILE");
   app.add_option("--admin-socket", o->admin_socket, "Unix socket on which the admin listener answers as well")->envname("CONCLAVE_ADMIN_SOCKET");
+  app.add_option("--state-dir", o->state_dir,
+                 "folder for what the next start goes on from: placement table and routing profile; shared with a successor")
+      ->envname("CONCLAVE_STATE_DIR");
   app.add_option("--worker-host", o->worker_host, "address on which ranks join")->envname("CONCLAVE_WORKER_HOST");
   app.add_option("--worker-port", o->worker_port, "port on which ranks join; 0: any free one")
       ->envname("CONCLAVE_WORKER_PORT")->check(port);

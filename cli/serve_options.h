@@ -25,6 +25,7 @@ struct ServeOptions {
   int32_t admin_port = 8001;
   std::string admin_key_file;
   std::string admin_socket;
+  std::string state_dir;           // what is saved for the next start; empty: nothing
   std::string worker_host = "127.0.0.1";
   int32_t worker_port = 0;
   std::string worker_advertise;    // what ranks connect to; empty: worker_host

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -13,8 +14,10 @@
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
 #include "cli/group_options.h"
+#include "cli/serve_options.h"
 #include "cli/submit/job_script.h"
 #include "cli/submit/ready_wait.h"
+#include "cli/submit/service_folder.h"
 #include "cli/submit/slurm_client.h"
 #include "model/weights.h"
 
@@ -34,6 +37,12 @@ struct SubmitOptions {
   int32_t wait_timeout_s = 1800;
   std::string output = "text";
 };
+
+// Set by the job's script on the coordinator's command line, where a flag stands once.
+constexpr const char* kFlagsOfTheScript[] = {
+    "--config",       "--host",       "--admin-host",    "--worker-host",
+    "--secret-file",  "--mpirun",     "--state-dir",     "--endpoint-file", "--admin-endpoint-file",
+    "--admin-socket", "--ready-file", "--successor-file"};
 
 // Bytes of weights that a node holds: its share of the experts, and all other weights once for each
 // of its ranks.
@@ -71,6 +80,26 @@ absl::Status complete(SubmitOptions* o) {
   return absl::OkStatus();
 }
 
+// What the job would find out an hour later: the flags behind -- beside those that the script sets.
+absl::Status check_coordinator_flags(const JobOptions& job) {
+  std::vector<std::string> words = {"--model", job.model};
+  for (const char* flag : kFlagsOfTheScript) words.insert(words.end(), {flag, "x"});
+  words.insert(words.end(), job.coordinator_flags.begin(), job.coordinator_flags.end());
+  CLI::App app;
+  ServeOptions ignored;
+  add_serve_flags(app, &ignored);
+  app.set_help_flag();
+  std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+  try {
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "behind --: ", error.what(),
+        "; expected flags of `conclave coordinator` that the job does not set itself"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> render(const SubmitOptions& o) {
   std::string text(job_template());
   if (!o.template_file.empty()) {
@@ -102,38 +131,59 @@ void print_job(const SubmitOptions& o, const std::string& id, const std::string&
   }
 }
 
+absl::Status ask_slurm_about(const std::string& script) {
+  std::error_code error;
+  const fs::path temporary = fs::temp_directory_path(error);
+  if (error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no folder for temporary files: ", error.message(),
+                     "; set TMPDIR to one that can be written"));
+  }
+  const std::string path =
+      absl::StrCat(temporary.string(), "/conclave-submit-", ::getpid(), ".sbatch");
+  RETURN_IF_ERROR(write_file_atomically(path, script, 0600));
+  const absl::StatusOr<std::string> answer = test_job(path);
+  fs::remove(path, error);
+  RETURN_IF_ERROR(answer.status());
+  std::printf("%s\n", answer->c_str());
+  return absl::OkStatus();
+}
+
+// sbatch passes the environment on to the job.
+absl::Status name_predecessor(const SubmitOptions& o) {
+  if (o.take_over.empty()) return absl::OkStatus();
+  std::error_code error;
+  const std::string predecessor = o.job.folder + "/job-" + o.take_over;
+  if (!fs::is_directory(predecessor, error)) {
+    return absl::NotFoundError(
+        absl::StrCat(predecessor, ": the job of --take-over has no folder there"));
+  }
+  ::setenv("CONCLAVE_PREDECESSOR", predecessor.c_str(), 1);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> submit_script(const SubmitOptions& o, const std::string& script) {
+  RETURN_IF_ERROR(name_predecessor(o));
+  ASSIGN_OR_RETURN(const auto service, ServiceFolder::create(o.job.folder, script));
+  absl::StatusOr<std::string> id = submit_job(service->script_path());
+  // A job may wait that nobody could read the id of, or after sbatch was given up: it needs its
+  // folder.
+  if (id.ok() || absl::IsInternal(id.status()) || absl::IsDeadlineExceeded(id.status())) {
+    service->keep();
+  }
+  return id;
+}
+
 absl::Status submit(SubmitOptions o) {
   RETURN_IF_ERROR(complete(&o));
+  RETURN_IF_ERROR(check_coordinator_flags(o.job));
   ASSIGN_OR_RETURN(const std::string script, render(o));
   if (o.render) {
     std::fwrite(script.data(), 1, script.size(), stdout);
     return absl::OkStatus();
   }
-  std::error_code error;
-  if (o.dry_run) {
-    const std::string path = absl::StrCat(fs::temp_directory_path().string(), "/conclave-submit-",
-                                          ::getpid(), ".sbatch");
-    RETURN_IF_ERROR(write_file_atomically(path, script, 0600));
-    const absl::StatusOr<std::string> answer = test_job(path);
-    fs::remove(path, error);
-    RETURN_IF_ERROR(answer.status());
-    std::printf("%s\n", answer->c_str());
-    return absl::OkStatus();
-  }
-  fs::create_directories(o.job.folder, error);
-  if (error)
-    return absl::PermissionDeniedError(
-        absl::StrCat(o.job.folder, ": cannot create the folder of the service: ", error.message()));
-  const std::string path = o.job.folder + "/job.sbatch";
-  RETURN_IF_ERROR(write_file_atomically(path, script));
-  if (!o.take_over.empty()) {
-    const std::string predecessor = o.job.folder + "/job-" + o.take_over;
-    if (!fs::is_directory(predecessor, error))
-      return absl::NotFoundError(
-          absl::StrCat(predecessor, ": the job of --take-over has no folder there"));
-    ::setenv("CONCLAVE_PREDECESSOR", predecessor.c_str(), 1);  // sbatch passes the environment on
-  }
-  ASSIGN_OR_RETURN(const std::string id, submit_job(path));
+  if (o.dry_run) return ask_slurm_about(script);
+  ASSIGN_OR_RETURN(const std::string id, submit_script(o, script));
   std::fprintf(stderr, "conclave: job %s submitted; its folder is %s/job-%s\n", id.c_str(),
                o.job.folder.c_str(), id.c_str());
   std::string endpoint;

@@ -298,7 +298,7 @@ absl::StatusOr<std::shared_ptr<const SafetensorsFile>> SafetensorsFile::open(
 }
 
 absl::Status write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors,
-                               const std::map<std::string, std::string>& metadata) {
+                               const std::map<std::string, std::string>& metadata, int mode) {
   const HeaderError error(path);
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
@@ -330,7 +330,7 @@ absl::Status write_safetensors(const std::string& path, std::span<const TensorTo
   for (const TensorToWrite& tensor : tensors) {
     content.append(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
   }
-  return write_file_atomically(path, content);
+  return write_file_atomically(path, content, mode);
 }
 
 }  // namespace conclave::model

@@ -58,7 +58,8 @@ struct TensorToWrite {
 // Deterministic bytes: tensors in the order given, header padded to 8. Replaces path atomically;
 // holds the whole file in memory meanwhile. INVALID_ARGUMENT if a size, dtype or name does not fit.
 absl::Status write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors,
-                               const std::map<std::string, std::string>& metadata = {});
+                               const std::map<std::string, std::string>& metadata = {},
+                               int mode = 0644);
 
 }  // namespace conclave::model
 

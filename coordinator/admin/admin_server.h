@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/admin/metrics.h"
+#include "coordinator/admin/model_folder_watch.h"
 #include "coordinator/engine/engine.h"
 #include "coordinator/http/api_keys.h"
 #include "coordinator/http/http_server.h"
@@ -35,6 +36,8 @@ struct AdminParts {
   const Metrics* metrics = nullptr;
   std::string version, model_name, model_path;
   model::ModelSpec spec;
+  // Of model_path; null: not watched.
+  std::shared_ptr<const ModelFolderWatch> model_folder;
   // Settings in effect, by flag name; no secrets.
   std::vector<std::pair<std::string, std::string>> config;
   // The public API without its keys, for the page's prompt box; null: none.

@@ -1,6 +1,7 @@
 #include "coordinator/admin/documents.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/log.h"
 
@@ -10,6 +11,7 @@ namespace {
 constexpr int64_t kRecentSeconds = 10;
 // A few tokens always look uneven; below so many rows in the window nobody shall be alarmed.
 constexpr double kRowsForAVerdict = 2000;
+constexpr std::chrono::milliseconds kFileSystemPatience{1000};
 
 // 1 for a layer with less than min_rows.
 std::vector<double> max_over_mean(const std::vector<std::vector<double>>& rows,
@@ -28,8 +30,10 @@ std::vector<double> max_over_mean(const std::vector<std::vector<double>>& rows,
 }
 
 std::vector<HealthCheck> checks_of(const AdminParts& parts, const EngineStatus& status) {
-  return health_checks(
-      {status, max_over_mean(parts.metrics->rank_load().expert_rows(), kRowsForAVerdict)});
+  HealthInput input{status,
+                    max_over_mean(parts.metrics->rank_load().expert_rows(), kRowsForAVerdict)};
+  if (parts.model_folder != nullptr) input.model_folder = parts.model_folder->look(kFileSystemPatience);
+  return health_checks(input);
 }
 
 AdminJson check_json(const HealthCheck& check) {

@@ -149,6 +149,36 @@ void check_balance(const HealthInput& input, std::vector<HealthCheck>* out) {
   out->push_back(std::move(check));
 }
 
+void check_model_folder(const ModelFolderFindings& findings, std::vector<HealthCheck>* out) {
+  if (!findings.gone.empty()) {
+    out->push_back({"MODEL_GONE",
+                    Severity::kError,
+                    "the model's files are not there: the next restart of the worker group cannot "
+                    "load it",
+                    findings.gone,
+                    "put the folder back as it was, or start a coordinator with another one and "
+                    "hand over"});
+  }
+  if (!findings.changed.empty()) {
+    out->push_back({"MODEL_CHANGED",
+                    Severity::kError,
+                    "the model's files are not those that were loaded: the next restart of the "
+                    "worker group fails or runs another model",
+                    findings.changed,
+                    "put the files back as they were; if the change is meant, start a coordinator "
+                    "with them and hand over"});
+  }
+  if (findings.silent_seconds > 0) {
+    out->push_back({"MODEL_UNREACHABLE",
+                    Severity::kError,
+                    absl::StrFormat("the model's file system has not answered for %.0f s: a restart "
+                                    "of the worker group could not load",
+                                    findings.silent_seconds),
+                    {},
+                    "look at the mount of the model's folder on the coordinator's host"});
+  }
+}
+
 }  // namespace
 
 const char* severity_name(Severity severity) {
@@ -170,6 +200,7 @@ std::vector<HealthCheck> health_checks(const HealthInput& input) {
   check_ranks(input.status, &checks);
   check_load(input, &checks);
   check_balance(input, &checks);
+  check_model_folder(input.model_folder, &checks);
   std::vector<HealthCheck> sorted;
   for (const Severity severity : {Severity::kError, Severity::kWarning}) {
     for (HealthCheck& check : checks) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/admin/model_folder_snapshot.h"
 #include "coordinator/engine/engine.h"
 
 namespace conclave::coordinator {
@@ -27,6 +28,7 @@ struct HealthInput {
   std::vector<double> layer_max_over_mean;  // of the ranks' expert rows, one per MoE layer
   double kv_warning_ratio = 0.95;
   double imbalance_warning = 1.5;
+  ModelFolderFindings model_folder;
 };
 
 // Worst first; empty: all is well.

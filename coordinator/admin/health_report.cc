@@ -75,9 +75,15 @@ std::string_view summary(const EngineStatus& status) {
   return status.draining ? "draining" : "ok";
 }
 
+std::string_view first_fault(const ModelFolderFindings& findings) {
+  if (!findings.gone.empty()) return findings.gone.front();
+  if (!findings.changed.empty()) return findings.changed.front();
+  return findings.silent_seconds > 0 ? "the file system does not answer" : "ok";
+}
+
 }  // namespace
 
-std::string health_report(const EngineStatus& status) {
+std::string health_report(const EngineStatus& status, const ModelFolderFindings* model_folder) {
   std::string out;
   ObjectWriter object(&out);
   object.text("status", summary(status));
@@ -91,6 +97,7 @@ std::string health_report(const EngineStatus& status) {
   object.integer("kv_blocks_used", status.kv_blocks_used);
   object.integer("max_model_len", status.max_model_len);
   object.integer("placement_epoch", status.placement_epoch);
+  if (model_folder != nullptr) object.text("model_files", first_fault(*model_folder));
   object.key("ranks");
   out.push_back('[');
   for (size_t i = 0; i < status.ranks.size(); ++i) {

@@ -67,6 +67,11 @@ constexpr std::array kCatalogue = {
         "conclave_admission_open", "gauge", "", "Worker group and ranks",
         "1 while new requests are taken, 0 while the cluster is cordoned, draining or stopping.",
         ""},
+    MetricDescription{
+        "conclave_model_files_wrong", "gauge", "", "Worker group and ranks",
+        "Files of the model that are gone, unreadable or not as they were loaded: above 0 the next "
+        "restart of the worker group cannot load.",
+        ""},
     MetricDescription{"conclave_rank_up", "gauge", "rank", "Worker group and ranks",
                       "1 while the rank's control connection is open.", ""},
     MetricDescription{"conclave_rank_heartbeat_timestamp_seconds", "gauge", "rank",

@@ -128,10 +128,12 @@ Metrics::Metrics(Options options)
 
 Metrics::~Metrics() = default;
 
-std::string Metrics::exposition(const EngineStatus& status) const {
+std::string Metrics::exposition(const EngineStatus& status,
+                                const ModelFolderFindings& model_folder) const {
   std::vector<prometheus::MetricFamily> families = families_->registry.Collect();
   rank_load_.append_families(&families);
   append_status_families(status, &families);
+  append_model_folder_family(model_folder, &families);
   append_process_families(&families);
   if (options_.vllm_names) append_vllm_families(options_.model, &families);
   return prometheus::TextSerializer().Serialize(families);

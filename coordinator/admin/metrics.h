@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "coordinator/admin/model_folder_snapshot.h"
 #include "coordinator/admin/rank_load.h"
 #include "coordinator/admin/recent_window.h"
 #include "coordinator/engine/engine_observer.h"
@@ -29,9 +30,10 @@ class Metrics : public EngineObserver {
   Metrics(const Metrics&) = delete;
   Metrics& operator=(const Metrics&) = delete;
 
-  // The text exposition format, version 0.0.4. status: what the engine is asked at each scrape
+  // The text exposition format, version 0.0.4. status, model_folder: what is asked at each scrape
   // instead of being counted.
-  std::string exposition(const EngineStatus& status) const;
+  std::string exposition(const EngineStatus& status,
+                         const ModelFolderFindings& model_folder = {}) const;
   const RankLoad& rank_load() const { return rank_load_; }
   const RecentWindow& recent() const { return recent_; }
   // On the clock of recent().

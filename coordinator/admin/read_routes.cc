@@ -37,11 +37,17 @@ void respond_requests(const AdminParts& parts, HttpResponder& responder) {
 
 void add_read_routes(Router& router, std::shared_ptr<const AdminParts> parts) {
   router.add("GET", "/metrics", [parts](HttpRequest, const std::string&, Responder responder) {
+    const ModelFolderFindings found =
+        parts->model_folder != nullptr ? parts->model_folder->last() : ModelFolderFindings{};
     responder->respond(200, {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},
-                       parts->metrics->exposition(parts->engine->status()));
+                       parts->metrics->exposition(parts->engine->status(), found));
   });
   router.add("GET", "/health", [parts](HttpRequest, const std::string&, Responder responder) {
-    respond_json(*responder, 200, health_report(parts->engine->status()));
+    if (parts->model_folder == nullptr) {
+      return respond_json(*responder, 200, health_report(parts->engine->status()));
+    }
+    const ModelFolderFindings found = parts->model_folder->last();
+    respond_json(*responder, 200, health_report(parts->engine->status(), &found));
   });
   router.add("GET", "/admin/v1/requests",
              [parts](HttpRequest, const std::string&, Responder responder) {

@@ -102,6 +102,13 @@ void append_status_families(const EngineStatus& status, std::vector<MetricFamily
   }
 }
 
+void append_model_folder_family(const ModelFolderFindings& findings,
+                                std::vector<MetricFamily>* families) {
+  const size_t silent = findings.silent_seconds > 0 ? 1 : 0;
+  append_one("conclave_model_files_wrong",
+             static_cast<double>(findings.gone.size() + findings.changed.size() + silent), families);
+}
+
 void append_process_families(std::vector<MetricFamily>* families) {
   FamilyWriter records("conclave_log_records_total", families);
   for (const LogLevel level :

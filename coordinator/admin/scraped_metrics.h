@@ -9,12 +9,15 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/admin/model_folder_snapshot.h"
 #include "coordinator/engine/engine.h"
 
 namespace conclave::coordinator {
 
 void append_status_families(const EngineStatus& status,
                             std::vector<prometheus::MetricFamily>* families);
+void append_model_folder_family(const ModelFolderFindings& findings,
+                                std::vector<prometheus::MetricFamily>* families);
 // The coordinator's own process and its log.
 void append_process_families(std::vector<prometheus::MetricFamily>* families);
 // Copies of the families that have a vLLM name, under it, with vLLM's labels.

@@ -51,7 +51,14 @@ void PlacementManager::stop() {
     stop_ = true;
   }
   changed_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  if (!thread_.joinable()) return;
+  thread_.join();
+  save_state(/*with_profile=*/true);
+}
+
+void PlacementManager::stop_saving() {
+  const std::lock_guard lock(mutex_);
+  saving_ = false;
 }
 
 void PlacementManager::add_routing(std::vector<protocol::RoutingCounts> counts) {
@@ -69,9 +76,11 @@ void PlacementManager::run_later(std::function<void()> task) {
 
 void PlacementManager::run() {
   auto next_check = Clock::now() + options_.automatic.period;
+  auto next_table_save = Clock::now() + options_.table_save_period;
+  auto next_profile_save = Clock::now() + options_.profile_save_period;
   std::unique_lock lock(mutex_);
   while (!stop_) {
-    changed_.wait_until(lock, next_check,
+    changed_.wait_until(lock, std::min(next_check, next_table_save),
                         [this] { return stop_ || !tasks_.empty() || !arrived_.empty(); });
     for (const protocol::RoutingCounts& counts : std::exchange(arrived_, {})) {
       const absl::Status status = window_.add(counts, Clock::now());
@@ -84,12 +93,39 @@ void PlacementManager::run() {
       task();
       lock.lock();
     }
+    if (const auto now = Clock::now(); now >= next_table_save) {
+      next_table_save = now + options_.table_save_period;
+      const bool with_profile = now >= next_profile_save;
+      if (with_profile) next_profile_save = now + options_.profile_save_period;
+      lock.unlock();
+      save_state(with_profile);
+      lock.lock();
+    }
     if (Clock::now() < next_check) continue;
     next_check = Clock::now() + options_.automatic.period;
     if (!options_.automatic.on) continue;
     lock.unlock();
     consider_replan();
     lock.lock();
+  }
+}
+
+void PlacementManager::save_state(bool with_profile) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (options_.store == nullptr || !saving_) return;
+  }
+  // A group that was never ready has not shown which model it runs.
+  const std::string fingerprint = engine_->status().model_fingerprint;
+  const PlacementStatus status = engine_->placement();
+  if (fingerprint.empty() || status.table == nullptr) return;
+  placement::PlacementTable table = *status.table;
+  table.set_model_fingerprint(fingerprint);
+  absl::Status saved = options_.store->save_table(table);
+  if (saved.ok() && with_profile) saved = options_.store->save_profile(profile());
+  if (!saved.ok()) {
+    log_warning("placement and routing profile were not saved for the next start",
+                {{"why", std::string(saved.message())}});
   }
 }
 

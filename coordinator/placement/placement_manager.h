@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/engine/engine.h"
 #include "coordinator/engine/plan_choice.h"
+#include "coordinator/placement/placement_store.h"
 #include "coordinator/placement/profile_window.h"
 #include "expert_placement/solve.h"
 
@@ -85,6 +86,10 @@ class PlacementManager {
     placement::ExpertCost cost;
     AutoReplan automatic;
     Solve solve;
+    // Where table and profile are kept for the next coordinator; null: nowhere. Saved when they
+    // have changed, every so often and by stop().
+    std::shared_ptr<PlacementStore> store;
+    std::chrono::milliseconds table_save_period{5000}, profile_save_period{60000};
   };
   // INVALID_ARGUMENT: a shape without MoE layers. attach() must follow before anything else is
   // called.
@@ -95,6 +100,8 @@ class PlacementManager {
   // engine outlives the manager's last use: call stop() before it goes.
   void attach(Engine* engine);
   void stop();
+  // A successor has taken over: from now on what is saved is its own.
+  void stop_saving();
 
   // What ranks report; on the engine's thread.
   void add_routing(std::vector<protocol::RoutingCounts> counts);
@@ -126,6 +133,7 @@ class PlacementManager {
   explicit PlacementManager(Options options, ProfileWindow window);
   void run();
   void consider_replan();
+  void save_state(bool with_profile);
   bool drifted(const placement::RoutingProfile& profile,
                const placement::PlacementTable& table) const;
   int64_t default_budget(const placement::PlacementTable& table) const;
@@ -140,6 +148,7 @@ class PlacementManager {
   ProfileWindow window_;
   bool profiling_ = true;
   bool stop_ = false;
+  bool saving_ = true;
   std::deque<std::function<void()>> tasks_;
   std::vector<protocol::RoutingCounts> arrived_;
   std::deque<std::pair<std::string, placement::PlacementTable>> plans_;  // oldest first

@@ -62,6 +62,8 @@ CLUSTER = [
     ("Ranks connected", "none", [(f'sum by (instance) ({gauge("conclave_rank_up")})', "{{instance}}")], "Ranks with an open control connection."),
     ("Restarts", "none", [(f'sum by (instance) (increase({gauge("conclave_group_restarts_total")}[15m]))', "{{instance}}")],
      "Restarts of the worker group in 15 minutes."),
+    ("Model files that are wrong", "none", [(f'max by (instance) ({gauge("conclave_model_files_wrong")})', "{{instance}}")],
+     "Gone, unreadable or not as they were loaded; above 0 a restart would fail."),
     ("Step duration", "s", quantiles("conclave_step_duration_seconds"), "From plan to result."),
     ("Computing", "percentunit", [(rate("conclave_rank_compute_seconds_total", "rank"), "rank {{rank}}")], "Share of time in which a rank computes."),
     ("Waiting for the slowest rank", "percentunit", [(rate("conclave_rank_wait_seconds_total", "rank"), "rank {{rank}}")],

@@ -182,9 +182,9 @@ absl::StatusOr<RoutingProfile> RoutingProfile::from_json(std::string_view text,
   return profile;
 }
 
-absl::Status RoutingProfile::save(const std::string& path) const {
-  if (absl::EndsWith(path, ".safetensors")) return save_tensors(path);
-  return write_file_atomically(path, to_json());
+absl::Status RoutingProfile::save(const std::string& path, int mode) const {
+  if (absl::EndsWith(path, ".safetensors")) return save_tensors(path, mode);
+  return write_file_atomically(path, to_json(), mode);
 }
 
 absl::StatusOr<RoutingProfile> RoutingProfile::load(const std::string& path) {
@@ -193,7 +193,7 @@ absl::StatusOr<RoutingProfile> RoutingProfile::load(const std::string& path) {
   return from_json(text, path);
 }
 
-absl::Status RoutingProfile::save_tensors(const std::string& path) const {
+absl::Status RoutingProfile::save_tensors(const std::string& path, int mode) const {
   const int64_t layers = this->layers(), experts = shape_.experts, rows = samples_.rows();
   const std::vector<model::TensorToWrite> tensors = {
       {"loads", "F64", {layers, experts}, bytes_of(loads_)},
@@ -209,7 +209,7 @@ absl::Status RoutingProfile::save_tensors(const std::string& path) const {
                   {"tokens", tokens_},
                   {"window_seconds", window_.seconds},
                   {"ageing_factor", window_.ageing_factor}};
-  return model::write_safetensors(path, tensors, {{"routing_profile", head.dump()}});
+  return model::write_safetensors(path, tensors, {{"routing_profile", head.dump()}}, mode);
 }
 
 absl::StatusOr<RoutingProfile> RoutingProfile::load_tensors(const std::string& path) {

@@ -84,7 +84,7 @@ class RoutingProfile {
   static absl::StatusOr<RoutingProfile> from_json(std::string_view text, std::string_view source);
   // A path that ends in .safetensors is written as tensors (with samples), any other as JSON
   // (without).
-  absl::Status save(const std::string& path) const;
+  absl::Status save(const std::string& path, int mode = 0644) const;
   static absl::StatusOr<RoutingProfile> load(const std::string& path);
 
  private:
@@ -93,7 +93,7 @@ class RoutingProfile {
            static_cast<size_t>(shape_.experts);
   }
   absl::Status check_consistent(std::string_view source) const;
-  absl::Status save_tensors(const std::string& path) const;
+  absl::Status save_tensors(const std::string& path, int mode) const;
   static absl::StatusOr<RoutingProfile> load_tensors(const std::string& path);
 
   ProfileShape shape_;

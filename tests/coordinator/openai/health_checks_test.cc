@@ -77,12 +77,25 @@ TEST(HealthChecks, CordonAndStopDiffer) {
   EXPECT_EQ(codes({status, {}}), Codes{"CORDONED"});
 }
 
+TEST(HealthChecks, AModelThatCannotBeLoadedAgainIsAnError) {
+  HealthInput input{healthy(), {}};
+  input.model_folder.gone = {"/m: the folder is gone"};
+  input.model_folder.changed = {"/m/config.json: has other content than when it was loaded"};
+  input.model_folder.silent_seconds = 12;
+  EXPECT_EQ(codes(input), (Codes{"MODEL_GONE", "MODEL_CHANGED", "MODEL_UNREACHABLE"}));
+  const auto checks = health_checks(input);
+  EXPECT_EQ(worst_severity(checks), Severity::kError);
+  EXPECT_EQ(checks[0].details, input.model_folder.gone);
+  EXPECT_NE(checks[2].summary.find("12 s"), std::string::npos) << checks[2].summary;
+}
+
 TEST(HealthChecks, EveryCodeIsDocumented) {
   std::ifstream file(std::string(CONCLAVE_SOURCE_DIR) + "/docs/conclavectl.md");
   const std::string page((std::istreambuf_iterator<char>(file)), {});
   for (const char* code : {"GROUP_LOADING", "GROUP_FAILED", "GROUP_STOPPED", "GROUP_RESTARTED",
                            "CORDONED", "DRAINING", "RANK_DOWN", "RANK_SILENT", "RANK_STUCK",
-                           "KV_NEARLY_FULL", "QUEUE_LONG", "EXPERTS_IMBALANCED"}) {
+                           "KV_NEARLY_FULL", "QUEUE_LONG", "EXPERTS_IMBALANCED", "MODEL_GONE",
+                           "MODEL_CHANGED", "MODEL_UNREACHABLE"}) {
     EXPECT_NE(page.find("| `" + std::string(code) + "` |"), std::string::npos) << code;
   }
 }

@@ -106,6 +106,7 @@ TEST(Metrics, WhatHappenedIsCounted) {
         "conclave_requests_open 3",
         "conclave_placement_epoch 7",
         "conclave_admission_open 1",
+        "conclave_model_files_wrong 0",
         "conclave_replacements_total{result=\"applied\"} 1",
         "conclave_replacement_moved_experts_total 6",
         "conclave_expert_cache_hits_total{tier=\"host\"} 0",

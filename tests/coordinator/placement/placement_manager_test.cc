@@ -7,8 +7,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
+#include <filesystem>
 
 #include "base/deadline.h"
+#include "coordinator/engine/placement_rollout.h"
 
 namespace conclave::coordinator {
 namespace {
@@ -267,6 +270,39 @@ TEST_F(PlacementManagerTest, AGainThatIsTooSmallMovesNothing) {
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   EXPECT_EQ(engine_.applied(), 0);
   EXPECT_EQ(solved_, 1);
+}
+
+TEST_F(PlacementManagerTest, WhatIsInForceIsSavedForTheNextOne) {
+  std::string folder = testing::TempDir() + "/manager-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const PlacementIdentity identity{{kLayers, 4, 1}, 2, "m", 0};
+  const auto with_store = [&](PlacementManager::Options* options) {
+    options->store = std::make_shared<PlacementStore>(folder);
+    options->table_save_period = std::chrono::milliseconds(5);
+  };
+  start(with_store);
+  report(10);
+  ASSERT_TRUE(manager_->apply(best(), /*dry_run=*/false).ok());
+  // Soon, since a process can be killed; the profile at the latest by stop().
+  ASSERT_TRUE(eventually([&] {
+    const auto saved = PlacementStore(folder).load_table(identity);
+    return saved.ok() && arriving_experts(*saved, best()) == 0;
+  }));
+  EXPECT_FALSE(PlacementStore(folder).load_profile(identity).ok());
+  manager_->stop();
+  const auto profile = PlacementStore(folder).load_profile(identity);
+  ASSERT_TRUE(profile.ok()) << profile.status();
+  EXPECT_NEAR(profile->tokens(), 40, 1e-6);
+
+  // A successor's files are left alone.
+  start(with_store);
+  report(100);
+  manager_->stop_saving();
+  ASSERT_TRUE(manager_->apply(PlacementTable::contiguous(kLayers, 4, 2), false).ok());
+  manager_->stop();
+  EXPECT_EQ(arriving_experts(*PlacementStore(folder).load_table(identity), best()), 0);
+  EXPECT_NEAR(PlacementStore(folder).load_profile(identity)->tokens(), 40, 1e-6);
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace
