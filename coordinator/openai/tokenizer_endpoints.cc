@@ -32,7 +32,7 @@ std::string tokenize_answer(const ServingContext& context, const std::vector<int
 
 std::optional<ApiError> tokenize(ServingContext& context, const HttpRequest& http,
                                  std::string* answer) {
-  if (auto error = check_content_type(http)) return error;
+  if (auto error = check_body_headers(http)) return error;
   TokenizeRequest request;
   if (auto error = parse_tokenize_request(http.body, &request)) return error;
   context.unknown_fields.note(request.unknown);
@@ -49,7 +49,7 @@ std::optional<ApiError> tokenize(ServingContext& context, const HttpRequest& htt
 
 std::optional<ApiError> detokenize(ServingContext& context, const HttpRequest& http,
                                    std::string* answer) {
-  if (auto error = check_content_type(http)) return error;
+  if (auto error = check_body_headers(http)) return error;
   DetokenizeRequest request;
   if (auto error = parse_detokenize_request(http.body, &request)) return error;
   context.unknown_fields.note(request.unknown);
