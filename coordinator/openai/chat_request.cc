@@ -1,5 +1,4 @@
 #include <array>
-#include <limits>
 #include <utility>
 
 #include "coordinator/openai/field_reader.h"
@@ -107,16 +106,6 @@ Json read_message(FieldReader& reader, const Json& message, const std::string& p
   return out;
 }
 
-// max_completion_tokens is the newer name and wins.
-std::optional<int32_t> read_chat_max_tokens(FieldReader& reader) {
-  constexpr int64_t kMax = std::numeric_limits<int32_t>::max();
-  const auto older = reader.integer("max_tokens", 1, kMax);
-  const auto newer = reader.integer("max_completion_tokens", 1, kMax);
-  if (newer.has_value()) return static_cast<int32_t>(*newer);
-  if (older.has_value()) return static_cast<int32_t>(*older);
-  return std::nullopt;
-}
-
 int32_t read_chat_logprobs(FieldReader& reader) {
   const bool logprobs = reader.boolean("logprobs").value_or(false);
   const auto top = reader.integer("top_logprobs", 0, kMaxTopLogprobs);
@@ -148,6 +137,7 @@ void read_chat_prompt(FieldReader& reader, ChatPrompt* prompt) {
     if (!reader.ok()) return;
   }
   prompt->add_generation_prompt = reader.boolean("add_generation_prompt").value_or(true);
+  prompt->reasoning_effort = reader.string("reasoning_effort");
   const Json* arguments = reader.find("chat_template_kwargs");
   if (arguments == nullptr) return;
   if (!arguments->is_object()) return reader.fail_type("chat_template_kwargs", "an object");
@@ -159,22 +149,16 @@ std::optional<ApiError> parse_chat_request(std::string_view body, ChatRequest* r
   if (auto error = parse_json_object(body, &object)) return error;
   FieldReader reader(object, "");
   GenerationFields& fields = request->fields;
-  read_generation_fields(reader, &fields);
+  read_generation_fields(reader, Endpoint::kChat, &fields);
   read_chat_prompt(reader, &request->prompt);
   request->prompt.add_special_tokens = reader.boolean("add_special_tokens").value_or(false);
-  fields.max_tokens = read_chat_max_tokens(reader);
   fields.top_logprobs = read_chat_logprobs(reader);
   if (fields.max_tokens.has_value() && fields.min_tokens > *fields.max_tokens) {
     reader.fail("min_tokens", "'min_tokens' must not be greater than the token limit.",
                 "invalid_value");
   }
-  if (reader.find("chat_template") != nullptr) {
-    reader.fail("chat_template",
-                "'chat_template' is not supported: the server uses the model's own.",
-                "unsupported_parameter");
-  }
   if (!reader.ok()) return reader.error();
-  for (std::string& name : reader.unknown()) fields.unknown.push_back(std::move(name));
+  fields.unknown.insert(fields.unknown.end(), reader.unknown().begin(), reader.unknown().end());
   return std::nullopt;
 }
 

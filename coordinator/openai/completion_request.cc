@@ -86,25 +86,19 @@ std::optional<ApiError> parse_completion_request(std::string_view body,
   if (auto error = parse_json_object(body, &object)) return error;
   FieldReader reader(object, "");
   GenerationFields& fields = request->fields;
-  read_generation_fields(reader, &fields);
+  read_generation_fields(reader, Endpoint::kCompletion, &fields);
   read_prompts(reader, &request->prompts);
   request->echo = reader.boolean("echo").value_or(false);
   request->add_special_tokens = reader.boolean("add_special_tokens").value_or(true);
-  if (const auto limit = reader.integer("max_tokens", 0, kMaxInt32))
-    fields.max_tokens = static_cast<int32_t>(*limit);
   fields.top_logprobs =
       static_cast<int32_t>(reader.integer("logprobs", 0, kMaxTopLogprobs).value_or(-1));
   const auto best_of = reader.integer("best_of", 1, kMaxInt32);
   if (best_of.has_value() && *best_of != fields.n) {
     reader.fail("best_of", "'best_of' must be equal to 'n' or left out.", "unsupported_value");
   }
-  if (reader.find("suffix") != nullptr) {
-    reader.fail("suffix", "'suffix' is not supported by this server; leave it out.",
-                "unsupported_parameter");
-  }
   if (reader.ok()) check_limits(reader, *request);
   if (!reader.ok()) return reader.error();
-  for (std::string& name : reader.unknown()) fields.unknown.push_back(std::move(name));
+  fields.unknown.insert(fields.unknown.end(), reader.unknown().begin(), reader.unknown().end());
   return std::nullopt;
 }
 

@@ -21,8 +21,9 @@ void add_info_endpoints(Router& router, std::shared_ptr<ServingContext> context)
 void add_tokenizer_endpoints(Router& router, std::shared_ptr<ServingContext> context,
                              const std::shared_ptr<TextWorker>& worker);
 
-// 415 for a body that says it is not JSON.
-std::optional<ApiError> check_content_type(const HttpRequest& request);
+// 415, with the sentence that says what to send, for a body that is compressed, not JSON or not
+// UTF-8. A body that does not say what it is counts as JSON.
+std::optional<ApiError> check_body_headers(const HttpRequest& request);
 
 }  // namespace conclave::coordinator
 

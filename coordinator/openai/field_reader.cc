@@ -9,6 +9,8 @@
 namespace conclave::coordinator {
 namespace {
 
+constexpr size_t kMaxUnknownNames = 64;  // enough to log
+
 std::string number_text(double value) {
   std::string text;
   append_json_double(&text, value);
@@ -46,7 +48,6 @@ void FieldReader::fail_type(std::string_view name, std::string_view expected) {
 }
 
 const Json* FieldReader::find(std::string_view name) {
-  known_.emplace_back(name);
   if (error_.has_value()) return nullptr;
   const auto found = object_.find(name);
   if (found == object_.end() || found->is_null()) return nullptr;
@@ -118,18 +119,16 @@ std::optional<std::vector<int32_t>> FieldReader::token_ids(std::string_view name
   return std::nullopt;
 }
 
-void FieldReader::accept(std::initializer_list<std::string_view> names) {
-  known_.insert(known_.end(), names.begin(), names.end());
-}
-
-std::vector<std::string> FieldReader::unknown() const {
-  std::vector<std::string> names;
+void FieldReader::check_names(Endpoint endpoint) {
   for (const auto& member : *object_.get_ptr<const Json::object_t*>()) {
-    if (std::find(known_.begin(), known_.end(), member.first) == known_.end())
-      names.push_back(param(member.first));
-    if (names.size() == 64) break;  // enough to log
+    const std::string name = param(member.first);
+    const RequestFields* row = find_request_field(endpoint, name);
+    if (row == nullptr) {
+      if (unknown_.size() < kMaxUnknownNames) unknown_.push_back(name);
+    } else if (asks_for_refused(*row, member.second)) {
+      fail(name, refusal(*row, name), refusal_code(*row));
+    }
   }
-  return names;
 }
 
 std::optional<std::vector<int32_t>> read_token_ids(const Json& value, int64_t* bad_index) {

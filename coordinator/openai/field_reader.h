@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "coordinator/openai/request_fields.h"
 #include "coordinator/openai/request_json.h"
 
 namespace conclave::coordinator {
@@ -18,8 +19,7 @@ struct NumberRange {
 };
 
 // Reads typed fields out of a JSON object and keeps the first error; after an error, reads return
-// nothing. null counts as absent. Remembers which names were asked for, so that the rest are the
-// unknown ones.
+// nothing. null counts as absent.
 class FieldReader {
  public:
   // path: of the object in the request, "" or "stream_options"; the object must outlive the reader.
@@ -31,19 +31,22 @@ class FieldReader {
   std::optional<int64_t> integer(std::string_view name, int64_t low, int64_t high);
   std::optional<std::string> string(std::string_view name);
   std::optional<std::vector<int32_t>> token_ids(std::string_view name);
-  void accept(std::initializer_list<std::string_view> names);  // known, and without effect here
+  // Holds all members against the table of request fields: fails for one that asks for what is
+  // refused, and keeps the names of unknown ones.
+  void check_names(Endpoint endpoint);
 
   void fail(std::string param, std::string message, std::string code);
   void fail_type(std::string_view name, std::string_view expected);
   bool ok() const { return !error_.has_value(); }
   const std::optional<ApiError>& error() const { return error_; }
   std::string param(std::string_view name) const;
-  std::vector<std::string> unknown() const;
+  // Of check_names(), with their paths; at most 64.
+  const std::vector<std::string>& unknown() const { return unknown_; }
 
  private:
   const Json& object_;
   const std::string path_;
-  std::vector<std::string> known_;
+  std::vector<std::string> unknown_;
   std::optional<ApiError> error_;
 };
 

@@ -12,7 +12,7 @@ namespace {
 template <typename Request, typename Parse, typename Plan>
 void generate(ServingContext& context, const HttpRequest& http,
               std::shared_ptr<HttpResponder> responder, Parse parse, Plan make_plan) {
-  if (const auto error = check_content_type(http)) return respond_error(*responder, *error);
+  if (const auto error = check_body_headers(http)) return respond_error(*responder, *error);
   Request request;
   if (const auto error = parse(http.body, &request)) return respond_error(*responder, *error);
   context.unknown_fields.note(request.fields.unknown);
@@ -49,17 +49,6 @@ void add_generation_endpoints(Router& router, std::shared_ptr<ServingContext> co
                generate<CompletionRequest>(*context, request, std::move(responder),
                                            parse_completion_request, plan_completion);
              }));
-}
-
-std::optional<ApiError> check_content_type(const HttpRequest& request) {
-  const std::string_view value = request.header("content-type");
-  const std::string_view type = value.substr(0, value.find_first_of("; "));
-  if (type.empty() || equals_ignoring_case(type, "application/json") || type.ends_with("+json"))
-    return std::nullopt;
-  ApiError error = bad_request("The body must be sent as \"Content-Type: application/json\".",
-                               std::nullopt, "unsupported_media_type");
-  error.status = 415;
-  return error;
 }
 
 }  // namespace conclave::coordinator

@@ -116,7 +116,14 @@ void read_sampling(FieldReader& reader, SamplingFields* sampling) {
   read_logit_bias(reader, &sampling->bias);
 }
 
-void read_stream_options(FieldReader& reader, GenerationFields* fields) {
+// What the reader of a member found: its error, its unknown names.
+void take(FieldReader& reader, const FieldReader& member, GenerationFields* fields) {
+  if (!member.ok())
+    reader.fail(*member.error()->param, member.error()->message, *member.error()->code);
+  fields->unknown.insert(fields->unknown.end(), member.unknown().begin(), member.unknown().end());
+}
+
+void read_stream_options(FieldReader& reader, Endpoint endpoint, GenerationFields* fields) {
   fields->stream = reader.boolean("stream").value_or(false);
   const Json* value = reader.find("stream_options");
   if (value == nullptr) return;
@@ -126,14 +133,12 @@ void read_stream_options(FieldReader& reader, GenerationFields* fields) {
                        "invalid_value");
   }
   FieldReader options(*value, "stream_options");
+  options.check_names(endpoint);
   fields->include_usage = options.boolean("include_usage").value_or(false);
-  options.accept({"include_obfuscation"});
-  if (!options.ok())
-    return reader.fail(*options.error()->param, options.error()->message, *options.error()->code);
-  for (std::string& name : options.unknown()) fields->unknown.push_back(std::move(name));
+  take(reader, options, fields);
 }
 
-void refuse_non_text_format(FieldReader& reader) {
+void read_response_format(FieldReader& reader, Endpoint endpoint, GenerationFields* fields) {
   const Json* value = reader.find("response_format");
   if (value == nullptr) return;
   if (!value->is_object()) return reader.fail_type("response_format", "an object");
@@ -142,51 +147,32 @@ void refuse_non_text_format(FieldReader& reader) {
     return reader.fail("response_format.type", "'response_format.type' must be a string.",
                        "invalid_type");
   }
-  if (*type == "text") return;
-  reader.fail("response_format",
-              "This server writes plain text only: 'response_format.type' must be \"text\".",
-              "unsupported_value");
+  if (*type != "text") {
+    return reader.fail("response_format",
+                       "This server writes plain text only: 'response_format.type' must be \"text\".",
+                       "unsupported_value");
+  }
+  FieldReader members(*value, "response_format");
+  members.check_names(endpoint);
+  take(reader, members, fields);
 }
 
-// Tools would change the answer, so they are refused rather than ignored.
-void refuse_tools(FieldReader& reader) {
-  for (const char* name : {"tools", "functions"}) {
-    const Json* value = reader.find(name);
-    if (value == nullptr || (value->is_array() && value->empty())) continue;
-    reader.fail(name, std::string("'") + name + "' is not supported by this server; leave it out.",
-                "unsupported_parameter");
-  }
-  for (const char* name : {"tool_choice", "function_call"}) {
-    const Json* value = reader.find(name);
-    if (value == nullptr || *value == "none") continue;
-    reader.fail(name,
-                std::string("'") + name + "' must be \"none\": this server does not call tools.",
-                "unsupported_value");
-  }
-}
-
-void refuse_other_modalities(FieldReader& reader) {
-  const Json* modalities = reader.find("modalities");
-  if (modalities != nullptr && *modalities != Json::array({"text"})) {
-    reader.fail("modalities", "'modalities' must be [\"text\"]: this server writes text only.",
-                "unsupported_value");
-  }
-  if (reader.find("audio") != nullptr) {
-    reader.fail("audio", "'audio' is not supported by this server; leave it out.",
-                "unsupported_parameter");
+// max_completion_tokens is the newer name and wins.
+void read_max_tokens(FieldReader& reader, int64_t least, std::optional<int32_t>* limit) {
+  for (const char* name : {"max_tokens", "max_completion_tokens"}) {
+    if (const auto value = reader.integer(name, least, kMaxInt32))
+      *limit = static_cast<int32_t>(*value);
   }
 }
 
 }  // namespace
 
-void read_generation_fields(FieldReader& reader, GenerationFields* fields) {
-  const auto model = reader.string("model");
-  if (reader.ok() && (!model.has_value() || model->empty())) {
-    reader.fail("model", "'model' is missing: name the model, as /v1/models lists it.",
-                "missing_required_parameter");
-  }
-  fields->model = model.value_or("");
+void read_generation_fields(FieldReader& reader, Endpoint endpoint, GenerationFields* fields) {
+  reader.check_names(endpoint);
+  fields->model = reader.string("model").value_or("");
   read_sampling(reader, &fields->sampling);
+  // 0 tokens of a completion: its echoed prompt.
+  read_max_tokens(reader, endpoint == Endpoint::kChat ? 1 : 0, &fields->max_tokens);
   fields->n = static_cast<int32_t>(reader.integer("n", 1, kMaxChoices).value_or(1));
   fields->min_tokens = static_cast<int32_t>(reader.integer("min_tokens", 0, kMaxInt32).value_or(0));
   fields->ignore_eos = reader.boolean("ignore_eos").value_or(false);
@@ -197,14 +183,9 @@ void read_generation_fields(FieldReader& reader, GenerationFields* fields) {
   fields->return_tokens_as_token_ids = reader.boolean("return_tokens_as_token_ids").value_or(false);
   fields->priority =
       static_cast<int32_t>(reader.integer("priority", -kMaxInt32, kMaxInt32).value_or(0));
-  read_stream_options(reader, fields);
-  refuse_tools(reader);
-  refuse_non_text_format(reader);
-  refuse_other_modalities(reader);
+  read_stream_options(reader, endpoint, fields);
+  read_response_format(reader, endpoint, fields);
   reader.string("user");
-  reader.accept({"metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
-                 "prompt_cache_retention", "prediction", "verbosity", "reasoning_effort",
-                 "parallel_tool_calls", "request_id"});
 }
 
 }  // namespace conclave::coordinator

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "coordinator/openai/request_fields.h"
 #include "coordinator/openai/request_json.h"
 #include "protocol/step_plan.h"
 
@@ -35,7 +36,7 @@ struct SamplingFields {
 
 // What chat and completion requests share.
 struct GenerationFields {
-  std::string model;
+  std::string model;  // "": the one that is served
   SamplingFields sampling;
   int32_t n = 1;
   std::optional<int32_t> max_tokens;
@@ -58,6 +59,7 @@ struct ChatPrompt {
   Json messages;  // for the template: content is a string, "developer" became "system"
   bool add_generation_prompt = true;
   bool add_special_tokens = false;  // the template writes them itself
+  std::optional<std::string> reasoning_effort;
   Json template_arguments = Json::object();
 };
 
@@ -87,6 +89,7 @@ struct TokenizeRequest {
 struct DetokenizeRequest {
   std::string model;
   std::vector<int32_t> tokens;
+  bool skip_special_tokens = false;
   std::vector<std::string> unknown;
 };
 
@@ -97,7 +100,7 @@ std::optional<ApiError> parse_detokenize_request(std::string_view body, Detokeni
 
 class FieldReader;
 // Shared by the parsers above; errors stay in the reader.
-void read_generation_fields(FieldReader& reader, GenerationFields* fields);
+void read_generation_fields(FieldReader& reader, Endpoint endpoint, GenerationFields* fields);
 void read_chat_prompt(FieldReader& reader, ChatPrompt* prompt);
 
 }  // namespace conclave::coordinator

@@ -9,6 +9,7 @@ std::optional<ApiError> parse_tokenize_request(std::string_view body, TokenizeRe
   Json object;
   if (auto error = parse_json_object(body, &object)) return error;
   FieldReader reader(object, "");
+  reader.check_names(Endpoint::kTokenize);
   request->model = reader.string("model").value_or("");
   request->prompt = reader.string("prompt");
   const auto add_special_tokens = reader.boolean("add_special_tokens");
@@ -32,8 +33,10 @@ std::optional<ApiError> parse_detokenize_request(std::string_view body,
   Json object;
   if (auto error = parse_json_object(body, &object)) return error;
   FieldReader reader(object, "");
+  reader.check_names(Endpoint::kDetokenize);
   request->model = reader.string("model").value_or("");
   auto tokens = reader.token_ids("tokens");
+  request->skip_special_tokens = reader.boolean("skip_special_tokens").value_or(false);
   if (reader.ok() && !tokens.has_value()) {
     reader.fail("tokens", "'tokens' is missing.", "missing_required_parameter");
   }

@@ -32,7 +32,7 @@ std::string tokenize_answer(const ServingContext& context, const std::vector<int
 
 std::optional<ApiError> tokenize(ServingContext& context, const HttpRequest& http,
                                  std::string* answer) {
-  if (auto error = check_content_type(http)) return error;
+  if (auto error = check_body_headers(http)) return error;
   TokenizeRequest request;
   if (auto error = parse_tokenize_request(http.body, &request)) return error;
   context.unknown_fields.note(request.unknown);
@@ -49,20 +49,20 @@ std::optional<ApiError> tokenize(ServingContext& context, const HttpRequest& htt
 
 std::optional<ApiError> detokenize(ServingContext& context, const HttpRequest& http,
                                    std::string* answer) {
-  if (auto error = check_content_type(http)) return error;
+  if (auto error = check_body_headers(http)) return error;
   DetokenizeRequest request;
   if (auto error = parse_detokenize_request(http.body, &request)) return error;
   context.unknown_fields.note(request.unknown);
   if (auto error = check_model(context, request.model)) return error;
   if (auto error = check_token_ids(context, request.tokens, "tokens")) return error;
-  *answer = "{\"prompt\":" + json_string(context.tokenizer->decode(request.tokens, false)) + "}";
+  *answer = "{\"prompt\":" + json_string(context.tokenizer->decode(request.tokens, request.skip_special_tokens)) + "}";
   return std::nullopt;
 }
 
-using Endpoint = std::optional<ApiError> (*)(ServingContext&, const HttpRequest&, std::string*);
+using TextEndpoint = std::optional<ApiError> (*)(ServingContext&, const HttpRequest&, std::string*);
 
 void add(Router& router, const char* path, std::shared_ptr<ServingContext> context,
-         const std::shared_ptr<TextWorker>& worker, Endpoint endpoint) {
+         const std::shared_ptr<TextWorker>& worker, TextEndpoint endpoint) {
   router.add("POST", path,
              off_the_loop(worker, [context, endpoint](HttpRequest request, const std::string&,
                                                       std::shared_ptr<HttpResponder> responder) {

@@ -40,6 +40,7 @@ absl::StatusOr<std::unique_ptr<const BpeModel>> BpeModel::from_json(const Json& 
   RETURN_IF_ERROR(model->load_options(json, where));
   RETURN_IF_ERROR(model->load_merges(json, where));
   model->index_characters();
+  model->measure_tokens();
   return model;
 }
 

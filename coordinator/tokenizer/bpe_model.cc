@@ -64,6 +64,22 @@ void BpeModel::merge_word(std::string_view word, std::vector<int32_t>& ids) cons
   ids.insert(ids.end(), symbols.begin(), symbols.end());
 }
 
+// Every token is the merger of at most as many first symbols as its own text has characters.
+size_t BpeModel::least_tokens(std::string_view word) const {
+  std::vector<int32_t> symbols;
+  symbols.reserve(word.size());
+  first_symbols(word, symbols);
+  return (symbols.size() + longest_token_chars_ - 1) / longest_token_chars_;
+}
+
+void BpeModel::measure_tokens() {
+  for (const auto& [token, id] : ids_) {
+    const auto chars = std::count_if(token.begin(), token.end(),
+                                     [](char c) { return !is_continuation_byte(c); });
+    longest_token_chars_ = std::max(longest_token_chars_, static_cast<size_t>(chars));
+  }
+}
+
 std::optional<int32_t> BpeModel::symbol_id(std::string_view word, size_t begin, size_t end,
                                            std::string& spelled) const {
   const std::string_view character = word.substr(begin, end - begin);

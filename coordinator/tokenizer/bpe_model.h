@@ -34,6 +34,9 @@ class BpeModel {
   // become byte tokens (byte_fallback), the unknown token, or nothing.
   void encode_word(std::string_view word, std::vector<int32_t>& ids) const;
 
+  // No encoding of the word has fewer tokens. Linear, where encoding long words is not.
+  size_t least_tokens(std::string_view word) const;
+
   std::optional<int32_t> id_of(std::string_view token) const;
   // "" if there is no such id.
   std::string_view token(int32_t id) const;
@@ -59,6 +62,7 @@ class BpeModel {
   absl::Status load_merges(const Json& json, const std::string& where);
   absl::Status add_merge(std::string_view left, std::string_view right, const std::string& where);
   void index_characters();
+  void measure_tokens();
 
   void merge_word(std::string_view word, std::vector<int32_t>& ids) const;
   // The symbols of a word before any merge.
@@ -82,6 +86,7 @@ class BpeModel {
   bool byte_fallback_ = false;
   bool ignore_merges_ = false;
   size_t merge_count_ = 0;
+  size_t longest_token_chars_ = 1;
   WordCache cache_;
 };
 

@@ -11,6 +11,9 @@
 namespace conclave::coordinator {
 namespace {
 
+// Words up to here are encoded rather than estimated: they take no time worth a look.
+constexpr size_t kLongWordBytes = 4096;
+
 const Json& part(const Json& file, const char* key) {
   static const Json kNull;
   const auto it = file.find(key);
@@ -135,18 +138,38 @@ PieceList BpeTokenizer::pieces_of(const std::string& text) const {
 }
 
 std::vector<int32_t> BpeTokenizer::encode(std::string_view text, bool add_special_tokens) const {
+  return encode_within(text, add_special_tokens, {}).ids;
+}
+
+BoundedEncoding BpeTokenizer::encode_within(std::string_view text, bool add_special_tokens,
+                                            const EncodeLimits& limits) const {
+  using End = BoundedEncoding::End;
+  const auto cancelled = [&limits] { return limits.cancelled != nullptr && *limits.cancelled; };
   PieceList list = pieces_of(make_valid_utf8(text));
+  if (cancelled()) return {.end = End::kCancelled};
   if (pre_tokenizer_ != nullptr) pre_tokenizer_->apply(list);
   std::vector<int32_t> ids;
-  ids.reserve(list.text.size() / 4 + 8);
+  ids.reserve(std::min(list.text.size() / 4, limits.max_tokens) + 8);
+  size_t since_look = 0;
   for (const Piece& piece : list.pieces) {
+    const size_t bytes = piece.end - piece.begin;
+    if ((since_look += bytes) > kLongWordBytes) {
+      since_look = 0;
+      if (cancelled()) return {.end = End::kCancelled};
+    }
+    size_t least = ids.size();
     if (piece.token != kNoToken) {
       ids.push_back(piece.token);
-    } else {
+    } else if (bytes <= kLongWordBytes ||
+               (least += model_->least_tokens(list.view(piece))) <= limits.max_tokens) {
       model_->encode_word(list.view(piece), ids);
     }
+    least = std::max(least, ids.size());
+    if (least > limits.max_tokens) return {.end = End::kTooLong, .at_least = least};
   }
-  return post_processor_.apply(std::move(ids), add_special_tokens);
+  ids = post_processor_.apply(std::move(ids), add_special_tokens);
+  if (ids.size() > limits.max_tokens) return {.end = End::kTooLong, .at_least = ids.size()};
+  return {.ids = std::move(ids)};
 }
 
 std::string BpeTokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {

@@ -28,6 +28,8 @@ class BpeTokenizer final : public Tokenizer {
                                                                  const std::string& source);
 
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const override;
+  BoundedEncoding encode_within(std::string_view text, bool add_special_tokens,
+                                const EncodeLimits& limits) const override;
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const override;
   std::string token_bytes(int32_t id) const override;
   std::string token_string(int32_t id) const override;

@@ -48,4 +48,16 @@ std::optional<int32_t> Tokenizer::eos_id() const {
   return eos.empty() ? std::nullopt : token_id(eos);
 }
 
+BoundedEncoding Tokenizer::encode_within(std::string_view text, bool add_special_tokens,
+                                         const EncodeLimits& limits) const {
+  BoundedEncoding result;
+  result.ids = encode(text, add_special_tokens);
+  if (result.ids.size() > limits.max_tokens) {
+    result.at_least = result.ids.size();
+    result.ids.clear();
+    result.end = BoundedEncoding::End::kTooLong;
+  }
+  return result;
+}
+
 }  // namespace conclave::coordinator

@@ -3,6 +3,8 @@
 
 // tokenizer.json (BPE) as Hugging Face tokenizers reads it. Immutable after loading; any thread.
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -15,6 +17,19 @@
 #include "absl/status/statusor.h"
 
 namespace conclave::coordinator {
+
+// What encoding a text may cost.
+struct EncodeLimits {
+  size_t max_tokens = SIZE_MAX;
+  const std::atomic<bool>* cancelled = nullptr;  // looked at now and then; null: never cancelled
+};
+
+struct BoundedEncoding {
+  enum class End { kComplete, kTooLong, kCancelled };
+  End end = End::kComplete;
+  std::vector<int32_t> ids;  // kComplete
+  size_t at_least = 0;       // kTooLong: the text has at least so many tokens; > max_tokens
+};
 
 // One decoding in progress; one thread at a time. Made by Tokenizer::new_stream().
 class DecodeStream {
@@ -41,6 +56,10 @@ class Tokenizer {
   // Invalid UTF-8 in text becomes U+FFFD. Never fails on any input; special tokens in the text are
   // matched.
   virtual std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const = 0;
+  // The same ids, or the news that they are more than max_tokens, found without working the text out
+  // to its end. This default does work it out.
+  virtual BoundedEncoding encode_within(std::string_view text, bool add_special_tokens,
+                                        const EncodeLimits& limits) const;
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const = 0;
   // The token's raw bytes (for logprobs "bytes") and printable string; unknown id: empty.
   virtual std::string token_bytes(int32_t id) const = 0;

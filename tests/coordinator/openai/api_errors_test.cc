@@ -175,6 +175,45 @@ TEST_F(ApiErrorsTest, BadBodiesAre400And415And404And405) {
   EXPECT_EQ(wrong.headers.at("allow"), "POST, OPTIONS");
 }
 
+TEST_F(ApiErrorsTest, BodiesOfOtherEncodingsAre415NamingThem) {
+  start();
+  const auto ask = [this](const char* path, const std::string& headers) {
+    HttpClient client(port());
+    client.send(std::string("POST ") + path + " HTTP/1.1\r\nHost: x\r\n" + headers +
+                "\r\nContent-Length: 2\r\n\r\n{}");
+    return client.read_response();
+  };
+  for (const char* path : {kChatPath, kCompletionPath, "/tokenize", "/v1/detokenize"}) {
+    const ClientResponse coded = ask(path, "Content-Encoding: GZip");
+    EXPECT_EQ(coded.status, 415) << path;
+    EXPECT_EQ(error_of(coded)["code"], "unsupported_content_encoding");
+    EXPECT_NE(coded.body.find("GZip"), std::string::npos);
+    EXPECT_EQ(coded.headers.at("accept-encoding"), "identity");
+  }
+  for (const char* bad :
+       {"Content-Encoding: identity, br", "Content-Encoding: identity\r\nContent-Encoding: zstd",
+        "Content-Type: application/json; charset=utf-16", "Content-Type: text/plain",
+        "Content-Type: application/json; charset=\"latin1\"", "Content-Type: +json"}) {
+    EXPECT_EQ(ask(kChatPath, bad).status, 415) << bad;
+  }
+  for (const char* fine :
+       {"Content-Encoding: identity", "Content-Encoding:", "Content-Type: Application/JSON ;q=1",
+        "Content-Type: application/json; charset=\"UTF-8\"", "Content-Type: application/x+JSON"}) {
+    EXPECT_EQ(ask(kChatPath, fine).status, 400) << fine;  // understood: {} lacks its messages
+  }
+}
+
+TEST_F(ApiErrorsTest, WithoutAModelTheServedOneAnswers) {
+  start();
+  HttpClient client(port());
+  client.send(post_text(kCompletionPath, R"({"prompt":"hi"})"));
+  ASSERT_TRUE(engine_.wait_submitted(1));
+  engine_.end(0, FinishReason::kLength);
+  const ClientResponse response = client.read_response();
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(nlohmann::json::parse(response.body)["model"], "m");
+}
+
 TEST_F(ApiErrorsTest, KeyGuardsAllButHealthAndReady) {
   ApiServerOptions options;
   options.api_keys = *ApiKeys::from_text("first\nsecond\n", "keys");

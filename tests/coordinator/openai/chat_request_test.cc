@@ -140,9 +140,13 @@ INSTANTIATE_TEST_SUITE_P(
         BadField{R"("messages":[{"role":"assistant","tool_calls":{}}])", "messages[0].tool_calls",
                  kType}));
 
-TEST(ChatRequest, ModelIsNeeded) {
+TEST(ChatRequest, ModelMayBeLeftOut) {
+  for (const char* model : {"", "\"model\":null,", "\"model\":\"\","}) {
+    ChatRequest request;
+    EXPECT_FALSE(parse_chat_request(std::string("{") + model + kMessages + "}", &request)) << model;
+    EXPECT_EQ(request.fields.model, "");
+  }
   ChatRequest request;
-  EXPECT_EQ(parse_chat_request(std::string("{") + kMessages + "}", &request)->param, "model");
   EXPECT_EQ(parse_chat_request(std::string("{\"model\":5,") + kMessages + "}", &request)->param,
             "model");
 }
