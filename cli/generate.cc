@@ -5,12 +5,14 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "cli/commands.h"
 #include "cli/config_file.h"
 #include "cli/exit_codes.h"
 #include "cli/offline_engine.h"
 #include "coordinator/chat_template/chat_template.h"
+#include "coordinator/chat_template/chat_variables.h"
 #include "coordinator/tokenizer/tokenizer.h"
 
 namespace conclave::cli {
@@ -32,10 +34,11 @@ struct GenerateOptions {
 absl::StatusOr<std::vector<int32_t>> prompt_ids(const GenerateOptions& o, const coordinator::Tokenizer& tokenizer) {
   if (o.chat.empty()) return tokenizer.encode(o.prompt, /*add_special_tokens=*/true);
   ASSIGN_OR_RETURN(const auto chat_template, coordinator::ChatTemplate::from_folder(o.group.model));
-  nlohmann::ordered_json variables;
-  for (const auto& [name, token] : tokenizer.special_tokens()) variables[name] = token;
-  variables["messages"] = nlohmann::ordered_json::array({{{"role", "user"}, {"content", o.chat}}});
-  variables["add_generation_prompt"] = true;
+  for (const std::string& warning : chat_template->warnings()) log_warning(warning);
+  coordinator::ChatVariables chat;
+  chat.messages = nlohmann::ordered_json::array({{{"role", "user"}, {"content", o.chat}}});
+  chat.special_tokens = tokenizer.special_tokens();
+  ASSIGN_OR_RETURN(const auto variables, coordinator::chat_variables(std::move(chat)));
   ASSIGN_OR_RETURN(const std::string text, chat_template->render(variables));
   return tokenizer.encode(text, /*add_special_tokens=*/false);
 }

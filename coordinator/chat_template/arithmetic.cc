@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "coordinator/chat_template/markup.h"
 #include "coordinator/chat_template/string_format.h"
 
 namespace conclave::coordinator::jinja {
@@ -140,7 +141,7 @@ absl::StatusOr<Value> repeat(Budget& budget, const Value& unit, int64_t times) {
     std::string text;
     text.reserve(size * count);
     for (size_t i = 0; size != 0 && i < count; ++i) text += unit.text();
-    return Value::string(std::move(text));
+    return text_like(unit, std::move(text));
   }
   std::vector<Value> items;
   for (size_t i = 0; size != 0 && i < count; ++i) {
@@ -171,6 +172,11 @@ absl::Status unsupported(Arithmetic op, const Value& a, const Value& b) {
 absl::StatusOr<Value> concatenate(Budget& budget, const Value& a, const Value& b) {
   if (a.is_string() && b.is_string()) {
     RETURN_IF_ERROR(budget.charge_bytes(a.text().size() + b.text().size()));
+    if (a.is_markup() || b.is_markup()) {
+      ASSIGN_OR_RETURN(const Value left, escaped(budget, a));
+      ASSIGN_OR_RETURN(const Value right, escaped(budget, b));
+      return Value::markup(absl::StrCat(left.text(), right.text()));
+    }
     return Value::string(absl::StrCat(a.text(), b.text()));
   }
   const Sequence& left = *a.as_sequence();
@@ -204,7 +210,7 @@ absl::StatusOr<Value> apply_arithmetic(Budget& budget, Arithmetic op, const Valu
     }
   }
   if (op == Arithmetic::kModulo && a.is_string()) {
-    return format_percent(budget, a.text(), b);
+    return format_percent(budget, a, b);
   }
   return unsupported(op, a, b);
 }

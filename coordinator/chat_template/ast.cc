@@ -109,6 +109,7 @@ class StatementVisitor {
     scoped(node.body);
   }
   void operator()(const Generation& node) const { scoped(node.body); }
+  void operator()(const Block& node) const { scoped(node.body); }
 
  private:
   void one(const ExpressionPtr& expression) const {

@@ -148,6 +148,7 @@ struct For {
   ExpressionPtr condition;  // null: none
   ScopedBody body;
   ScopedBody otherwise;
+  bool recursive = false;
 };
 struct Set {
   Target target;
@@ -185,6 +186,12 @@ struct With {
   std::vector<std::pair<Target, ExpressionPtr>> assignments;
   ScopedBody body;
 };
+// {% block name %}: in a template that nothing extends, its body.
+struct Block {
+  std::string name;
+  bool scoped = false;
+  ScopedBody body;
+};
 // {% generation %}: marks the assistant's part for training; renders its body.
 struct Generation {
   ScopedBody body;
@@ -194,7 +201,7 @@ struct Continue {};
 
 struct Statement {
   using Node = std::variant<Text, Output, If, For, Set, SetBlock, MacroDefinition, CallBlock,
-                            FilterBlock, With, Generation, Break, Continue>;
+                            FilterBlock, With, Block, Generation, Break, Continue>;
   int line = 0;
   Node node;
 };

@@ -124,11 +124,13 @@ absl::StatusOr<Value> Evaluator::evaluate_call(const Call& call, const ScopePtr&
   line_ = line;
   if (method == nullptr) return call_value(callee, arguments);
   RETURN_IF_ERROR(charge_call(object, arguments));
-  return method(budget_, object, arguments);
+  return call_method(budget_, object, attribute->name, arguments);
 }
 
 absl::StatusOr<Value> Evaluator::call_value(const Value& callee, const Arguments& arguments) {
   if (callee.is_undefined()) return absl::InvalidArgumentError(callee.undefined_message());
+  if (Cycler* cycler = callee.as_cycler(); cycler != nullptr && cycler->joiner) return advance(*cycler, arguments);
+  if (LoopState* loop = callee.as_loop()) return call_loop(*loop, arguments);
   const Callable* callable = callee.as_callable();
   if (callable == nullptr) {
     return absl::InvalidArgumentError(
@@ -139,8 +141,53 @@ absl::StatusOr<Value> Evaluator::call_value(const Value& callee, const Arguments
   if (LoopState* loop = callable->self.as_loop()) {
     return call_loop_method(*loop, callable->name, arguments);
   }
+  if (Cycler* cycler = callable->self.as_cycler()) {
+    if (callable->name == "next") return advance(*cycler, arguments);
+    RETURN_IF_ERROR(BoundArguments::bind("reset", arguments, {}).status());
+    cycler->position = 0;
+    return Value();
+  }
   RETURN_IF_ERROR(charge_call(callable->self, arguments));
-  return find_method(callable->self, callable->name)(budget_, callable->self, arguments);
+  return call_method(budget_, callable->self, callable->name, arguments);
+}
+
+// What the counter is at; then it goes on. A joiner stays at its separator.
+absl::StatusOr<Value> Evaluator::advance(Cycler& cycler, const Arguments& arguments) {
+  RETURN_IF_ERROR(BoundArguments::bind(cycler.joiner ? "joiner" : "next", arguments, {}).status());
+  Value current = cycler.items[cycler.position];
+  cycler.position = cycler.joiner ? 1 : (cycler.position + 1) % cycler.items.size();
+  return current;
+}
+
+absl::StatusOr<Value> Evaluator::make_cycler(bool joiner, const Arguments& arguments) {
+  auto cycler = std::make_shared<Cycler>();
+  cycler->joiner = joiner;
+  if (joiner) {
+    ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("joiner", arguments, {"sep"}));
+    cycler->items = {Value::string(""), bound.get(0) == nullptr ? Value::string(", ") : *bound.get(0)};
+  } else {
+    if (!arguments.named.empty()) return absl::InvalidArgumentError("cycler() takes no keyword arguments");
+    if (arguments.positional.empty()) return absl::InvalidArgumentError("at least one item has to be provided");
+    cycler->items = arguments.positional;
+  }
+  ASSIGN_OR_RETURN(const Value items, make_list(cycler->items));  // for their depth
+  cycler->depth = items.depth();
+  RETURN_IF_ERROR(budget_.charge_bytes(cycler->items.size() * sizeof(Value)));
+  return Value::of(std::move(cycler));
+}
+
+absl::StatusOr<Value> Evaluator::call_loop(LoopState& loop, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("loop", arguments, {"iterable"}, 1));
+  if (loop.recursive == nullptr) {
+    return absl::InvalidArgumentError("The loop must have the 'recursive' marker to be called recursively.");
+  }
+  if (loop.scope == nullptr) return absl::InvalidArgumentError("a loop that is over cannot be called");
+  std::string text;
+  std::string* const outer = std::exchange(out_, &text);
+  const absl::StatusOr<Flow> flow = run_loop(*loop.recursive, *bound.get(0), loop.scope, loop.depth0 + 1);
+  out_ = outer;
+  if (!flow.ok()) return flow.status();
+  return Value::string(std::move(text));
 }
 
 absl::StatusOr<Value> Evaluator::call_global(std::string_view name, const Arguments& arguments) {
@@ -148,6 +195,8 @@ absl::StatusOr<Value> Evaluator::call_global(std::string_view name, const Argume
   if (name == "dict") return call_dict(budget_, arguments);
   if (name == "strftime_now") return call_strftime_now(arguments);
   if (name == "namespace") return make_namespace(arguments);
+  if (name == "cycler" || name == "joiner") return make_cycler(name == "joiner", arguments);
+  if (name == "lipsum") return absl::UnimplementedError("lipsum(), which writes random words, is not supported");
   ASSIGN_OR_RETURN(const BoundArguments bound,
                    BoundArguments::bind("raise_exception", arguments, {"message"}, 1));
   ASSIGN_OR_RETURN(const std::string message, to_text(budget_, *bound.get(0)));
@@ -159,7 +208,9 @@ absl::StatusOr<Value> Evaluator::make_namespace(const Arguments& arguments) {
   ASSIGN_OR_RETURN(const Value initial, call_dict(budget_, arguments));
   auto space = std::make_shared<Namespace>();
   for (const auto& [key, value] : initial.as_dict()->items()) {
-    if (key.is_string()) space->attributes.emplace_back(key.text(), value);
+    if (!key.is_string()) continue;
+    RETURN_IF_ERROR(check_namespace_name(key.text()));
+    space->attributes.emplace_back(key.text(), value);
   }
   RETURN_IF_ERROR(budget_.charge_bytes(sizeof(Namespace)));
   namespaces_.push_back(space);

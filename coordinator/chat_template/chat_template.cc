@@ -36,9 +36,10 @@ class JinjaTemplate final : public ChatTemplate {
     jinja::Evaluator evaluator(std::move(converted), limits_);
     absl::StatusOr<std::string> text = evaluator.render(parsed_.body);
     if (text.ok() || evaluator.raised_by_template()) return text;
-    return absl::InvalidArgumentError(absl::StrCat("chat template ", name_, ", line ",
-                                                   evaluator.line(), ": ",
-                                                   std::string(text.status().message())));
+    const std::string what = absl::StrCat("chat template ", name_, ", line ", evaluator.line(), ": ",
+                                          std::string(text.status().message()));
+    return absl::IsResourceExhausted(text.status()) ? absl::ResourceExhaustedError(what)
+                                                    : absl::FailedPreconditionError(what);
   }
 
   bool uses_variable(std::string_view name) const override {

@@ -20,9 +20,10 @@ class ChatTemplate {
   // NOT_FOUND if the model ships none.
   static absl::StatusOr<std::shared_ptr<const ChatTemplate>> from_folder(const std::string& folder);
   virtual ~ChatTemplate() = default;
-  // variables: messages, add_generation_prompt, bos_token, eos_token, tools and the request's
-  // chat_template_kwargs. INVALID_ARGUMENT with the template's own message on raise_exception(), or with
-  // line number for a run-time error. Bounded: output size, loop count, recursion depth.
+  // variables: those of chat_variables(). INVALID_ARGUMENT: the conversation is at fault; the template's own
+  // message where it calls raise_exception(). FAILED_PRECONDITION "chat template FILE, line N: why": the
+  // template itself fails. RESOURCE_EXHAUSTED, said alike: it went beyond its bounds of CPU time, memory,
+  // output or depth.
   virtual absl::StatusOr<std::string> render(const nlohmann::ordered_json& variables) const = 0;
   // Whether the text reads a variable of this name from outside (not one that it sets itself before).
   virtual bool uses_variable(std::string_view name) const = 0;

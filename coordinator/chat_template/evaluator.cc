@@ -44,6 +44,7 @@ class StatementRunner {
   FlowOr operator()(const FilterBlock& node) const {
     return evaluator_.run_filter_block(node, scope_);
   }
+  FlowOr operator()(const Block& node) const { return evaluator_.run_block(node, scope_); }
   FlowOr operator()(const With& node) const { return evaluator_.run_with(node, scope_); }
   FlowOr operator()(const Generation& node) const {
     return evaluator_.run_scoped(node.body, scope_);
@@ -67,7 +68,8 @@ Evaluator::~Evaluator() {
 absl::StatusOr<std::string> Evaluator::render(const ScopedBody& body) {
   std::string text;
   out_ = &text;
-  RETURN_IF_ERROR(run_body(body.statements, enter(body, nullptr)).status());
+  root_ = enter(body, nullptr);
+  RETURN_IF_ERROR(run_body(body.statements, root_).status());
   return text;
 }
 
@@ -129,7 +131,16 @@ Evaluator::FlowOr Evaluator::run_if(const If& node, const ScopePtr& scope) {
 
 Evaluator::FlowOr Evaluator::run_for(const For& node, const ScopePtr& scope) {
   ASSIGN_OR_RETURN(const Value iterable, evaluate(*node.iterable, scope));
+  return run_loop(node, iterable, scope, 0);
+}
+
+Evaluator::FlowOr Evaluator::run_loop(const For& node, const Value& iterable, const ScopePtr& scope, int depth0) {
   auto loop = std::make_shared<LoopState>();
+  loop->depth0 = depth0;
+  if (node.recursive) {
+    loop->recursive = &node;
+    loop->scope = scope;
+  }
   loop->depth = iterable.depth() + 1;
   if (loop->depth > kMaxValueDepth) {
     return absl::InvalidArgumentError("values nest too deeply");
@@ -145,6 +156,7 @@ Evaluator::FlowOr Evaluator::run_for(const For& node, const ScopePtr& scope) {
   }
   const absl::StatusOr<bool> completed_one = run_iterations(node, scope, loop);
   loop->condition = nullptr;
+  loop->scope = nullptr;  // a loop that outlives its run must not hold what may hold it
   if (!completed_one.ok()) return completed_one.status();
   return *completed_one ? Flow::kNormal : run_scoped(node.otherwise, scope);
 }
@@ -195,6 +207,11 @@ Evaluator::FlowOr Evaluator::run_with(const With& node, const ScopePtr& scope) {
   return run_body(node.body.statements, inner);
 }
 
+// A block sees the template's own names, not those of loops around it, unless it is scoped.
+Evaluator::FlowOr Evaluator::run_block(const Block& node, const ScopePtr& scope) {
+  return run_scoped(node.body, node.scoped ? scope : root_);
+}
+
 absl::Status Evaluator::run_call_block(const CallBlock& node, const ScopePtr& scope) {
   Arguments extra;
   extra.named.emplace_back("caller", make_macro(node.caller, scope));
@@ -227,6 +244,7 @@ absl::Status Evaluator::assign(const Target& target, Value value, const ScopePtr
         absl::StrCat("cannot assign attribute '", target.attribute, "': '", target.name,
                      "' is not a namespace"));
   }
+  RETURN_IF_ERROR(check_namespace_name(target.attribute));
   space->set(target.attribute, std::move(value));
   return absl::OkStatus();
 }

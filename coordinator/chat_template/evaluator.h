@@ -46,6 +46,8 @@ class Evaluator {
   FlowOr run_captured(const ScopedBody& body, const ScopePtr& scope, std::string& text);
   FlowOr run_if(const If& node, const ScopePtr& scope);
   FlowOr run_for(const For& node, const ScopePtr& scope);
+  FlowOr run_loop(const For& node, const Value& iterable, const ScopePtr& scope, int depth0);
+  FlowOr run_block(const Block& node, const ScopePtr& scope);
   // Whether an iteration reached its end: as in Jinja, the else branch runs unless one did.
   absl::StatusOr<bool> run_iterations(const For& node, const ScopePtr& scope,
                                       const std::shared_ptr<LoopState>& loop);
@@ -69,6 +71,9 @@ class Evaluator {
   ValueOr evaluate_call(const Call& call, const ScopePtr& scope, Arguments extra);
   ValueOr call_value(const Value& callee, const Arguments& arguments);
   ValueOr call_global(std::string_view name, const Arguments& arguments);
+  ValueOr call_loop(LoopState& loop, const Arguments& arguments);
+  ValueOr advance(Cycler& cycler, const Arguments& arguments);
+  ValueOr make_cycler(bool joiner, const Arguments& arguments);
   ValueOr call_loop_method(LoopState& loop, std::string_view name, const Arguments& arguments);
   ValueOr call_macro(const Callable& callable, const Arguments& arguments);
   absl::Status bind_parameters(const Callable& callable, const Arguments& arguments,
@@ -80,6 +85,7 @@ class Evaluator {
   const Value variables_;
   Budget budget_;
   std::string* out_ = nullptr;
+  ScopePtr root_;  // the template's own names, which blocks see
   Value block_text_;  // what a filter without input applies to
   int depth_ = 0;
   int line_ = 1;
@@ -89,8 +95,12 @@ class Evaluator {
   std::vector<std::shared_ptr<Namespace>> namespaces_;
 };
 
+// INVALID_ARGUMENT for names that transformers keeps out of namespaces: those that start with an underscore.
+absl::Status check_namespace_name(std::string_view name);
+
 // The functions that every template can call; undefined if there is none of this name.
 bool is_global_function(std::string_view name);
+std::vector<std::string_view> global_function_names();
 absl::StatusOr<Value> call_range(Budget& budget, const Arguments& arguments);
 absl::StatusOr<Value> call_dict(Budget& budget, const Arguments& arguments);
 absl::StatusOr<Value> call_strftime_now(const Arguments& arguments);

@@ -43,6 +43,17 @@ ExpressionParser::Result ExpressionParser::finish(int line, Expression::Node nod
   return expression;
 }
 
+ExpressionPtr ExpressionParser::concatenation(ExpressionList parts) {
+  if (parts.size() == 1) return std::move(parts[0]);
+  auto expression = std::make_unique<Expression>();
+  for (const ExpressionPtr& part : parts) {
+    expression->line = expression->line == 0 ? part->line : expression->line;
+    expression->depth = std::max(expression->depth, part->depth + 1);
+  }
+  expression->node = Concatenation{std::move(parts)};
+  return expression;
+}
+
 ExpressionParser::Result ExpressionParser::parse_expression() { return parse_conditional(); }
 ExpressionParser::Result ExpressionParser::parse_without_conditional() { return parse_or(); }
 

@@ -27,6 +27,8 @@ class ExpressionParser {
   // `|filter` chain on `input`, which is null in filter and set blocks; null if there is none.
   Result parse_filters(ExpressionPtr input, bool first_without_pipe);
 
+  static ExpressionPtr concatenation(ExpressionList parts);  // their texts, one after the other
+
   // Names read so far; the statement parser asks whether a macro's body used `caller`.
   std::vector<std::set<std::string>>& name_logs() { return name_logs_; }
 

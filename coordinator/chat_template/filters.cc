@@ -1,6 +1,7 @@
 #include "coordinator/chat_template/filters.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/status_macros.h"
 #include "coordinator/chat_template/literals.h"
@@ -8,15 +9,38 @@
 
 namespace conclave::coordinator::jinja {
 
-FilterFunction find_filter(std::string_view name) {
-  if (FilterFunction filter = find_text_filter(name)) return filter;
-  if (FilterFunction filter = find_scalar_filter(name)) return filter;
-  if (FilterFunction filter = find_sequence_filter(name)) return filter;
-  return find_selection_filter(name);
+namespace {
+
+std::array<FilterTable, 6> tables() {
+  return {text_filters(),     layout_filters(),   scalar_filters(),
+          sequence_filters(), grouping_filters(), selection_filters()};
 }
 
-absl::StatusOr<Value> follow_path(Budget& budget, const Value& item, const Value& path) {
-  if (!path.is_string()) return get_item(budget, item, path);
+}  // namespace
+
+FilterFunction find_filter(std::string_view name) {
+  for (const FilterTable& table : tables()) {
+    for (const auto& [key, filter] : table) {
+      if (key == name) return filter;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<std::string_view> filter_names() {
+  std::vector<std::string_view> names;
+  for (const FilterTable& table : tables()) {
+    for (const auto& entry : table) names.push_back(entry.first);
+  }
+  return names;
+}
+
+absl::StatusOr<Value> follow_path(Budget& budget, const Value& item, const Value& path, const Value* otherwise) {
+  if (path.is_none()) return item;
+  if (!path.is_string()) {
+    ASSIGN_OR_RETURN(Value found, get_item(budget, item, path));
+    return found.is_undefined() && otherwise != nullptr ? *otherwise : found;
+  }
   Value current = item;
   std::string_view rest = path.text();
   for (bool more = true; more;) {
@@ -30,6 +54,7 @@ absl::StatusOr<Value> follow_path(Budget& budget, const Value& item, const Value
     const std::optional<int64_t> index = digits ? parse_python_int(part, 10) : std::nullopt;
     ASSIGN_OR_RETURN(current, get_item(budget, current,
                                        index ? Value::integer(*index) : Value::string(part)));
+    if (current.is_undefined() && otherwise != nullptr) current = *otherwise;
   }
   return current;
 }

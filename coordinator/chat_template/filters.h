@@ -1,7 +1,10 @@
 #ifndef CONCLAVE_COORDINATOR_CHAT_TEMPLATE_FILTERS_H_
 #define CONCLAVE_COORDINATOR_CHAT_TEMPLATE_FILTERS_H_
 
+#include <span>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "coordinator/chat_template/arguments.h"
@@ -11,17 +14,24 @@
 namespace conclave::coordinator::jinja {
 
 using FilterFunction = absl::StatusOr<Value> (*)(Budget&, const Value& input, const Arguments&);
+using FilterTable = std::span<const std::pair<std::string_view, FilterFunction>>;
 
-// Jinja's built-in filters as chat templates use them, with Hugging Face's tojson. Null if unknown.
+// All of Jinja's built-in filters, with Hugging Face's tojson. Null if unknown.
 FilterFunction find_filter(std::string_view name);
+std::vector<std::string_view> filter_names();
 
-FilterFunction find_text_filter(std::string_view name);
-FilterFunction find_scalar_filter(std::string_view name);
-FilterFunction find_sequence_filter(std::string_view name);
-FilterFunction find_selection_filter(std::string_view name);
+// What they are made of, one file each.
+FilterTable text_filters();
+FilterTable layout_filters();
+FilterTable scalar_filters();
+FilterTable sequence_filters();
+FilterTable grouping_filters();
+FilterTable selection_filters();
 
-// An attribute path as filters take it: "function.name", "0", or an integer. Looks it up in item.
-absl::StatusOr<Value> follow_path(Budget& budget, const Value& item, const Value& path);
+// An attribute path as filters take it: "function.name", "0", or an integer. Looks it up in item;
+// what is undefined on the way becomes *otherwise, if there is one.
+absl::StatusOr<Value> follow_path(Budget& budget, const Value& item, const Value& path,
+                                  const Value* otherwise = nullptr);
 
 }  // namespace conclave::coordinator::jinja
 

@@ -10,8 +10,8 @@
 namespace conclave::coordinator::jinja {
 namespace {
 
-constexpr std::array<std::string_view, 5> kFunctions = {"range", "dict", "namespace",
-                                                        "raise_exception", "strftime_now"};
+constexpr std::array<std::string_view, 8> kFunctions = {
+    "cycler", "dict", "joiner", "lipsum", "namespace", "raise_exception", "range", "strftime_now"};
 constexpr uint64_t kMaxRange = 100'000;  // as in Jinja's sandbox
 constexpr size_t kMaxTimeBytes = 4096;
 
@@ -31,6 +31,15 @@ bool is_global_function(std::string_view name) {
     if (function == name) return true;
   }
   return false;
+}
+
+std::vector<std::string_view> global_function_names() {
+  return {kFunctions.begin(), kFunctions.end()};
+}
+
+absl::Status check_namespace_name(std::string_view name) {
+  if (!name.starts_with('_')) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("Chat templates cannot store underscore-prefixed attributes on a namespace, but got '", std::string(name), "'."));
 }
 
 absl::StatusOr<Value> call_range(Budget& budget, const Arguments& arguments) {
@@ -61,8 +70,7 @@ absl::StatusOr<Value> call_range(Budget& budget, const Arguments& arguments) {
     items.push_back(Value::integer(start + static_cast<int64_t>(i) * step));
   }
   ASSIGN_OR_RETURN(Value range, make_sequence(SequenceKind::kRange, std::move(items)));
-  range.as_sequence()->range_text =
-      absl::StrCat("range(", start, ", ", stop, step == 1 ? "" : absl::StrCat(", ", step), ")");
+  describe_range(*range.as_sequence(), start, stop, step);
   return range;
 }
 

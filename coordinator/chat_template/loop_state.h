@@ -11,6 +11,8 @@
 
 namespace conclave::coordinator::jinja {
 
+struct For;
+
 // The `loop` variable of a for statement. The condition of `for x in xs if ...` is asked lazily, item
 // by item, as the body may change what it depends on; loop.last looks one item ahead, loop.length at
 // all of them.
@@ -22,6 +24,8 @@ struct LoopState {
   size_t next_item = 0;
   int64_t index0 = -1;
   int depth0 = 0;
+  const For* recursive = nullptr;  // of a loop that its body may call
+  std::shared_ptr<Scope> scope;    // around it, while a recursive loop runs
   int depth = 1;  // of the values inside, fixed when the loop starts
   std::optional<Value> previous;
   std::optional<Value> current;

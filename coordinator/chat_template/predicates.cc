@@ -45,7 +45,7 @@ bool text(const Value& value) { return value.is_string(); }
 bool mapping(const Value& value) { return value.as_dict() != nullptr; }
 // Undefined defines __call__, so Python takes it for callable.
 bool callable(const Value& value) { return value.as_callable() != nullptr || value.is_undefined(); }
-bool escaped(const Value&) { return false; }
+bool is_escaped(const Value& value) { return value.is_markup(); }
 bool filter_name(const Value& value) {
   return value.is_string() && find_filter(value.text()) != nullptr;
 }
@@ -115,7 +115,7 @@ constexpr std::array<Entry, 39> kPredicates = {{
     {"divisibleby", divisible_by},
     {"eq", equality<true>},
     {"equalto", equality<true>},
-    {"escaped", simple<escaped>},
+    {"escaped", simple<is_escaped>},
     {"even", parity<0>},
     {"false", simple<is_false>},
     {"filter", simple<filter_name>},
@@ -145,6 +145,12 @@ constexpr std::array<Entry, 39> kPredicates = {{
 }};
 
 }  // namespace
+
+std::vector<std::string_view> predicate_names() {
+  std::vector<std::string_view> names;
+  for (const auto& entry : kPredicates) names.push_back(entry.first);
+  return names;
+}
 
 PredicateFunction find_predicate(std::string_view name) {
   for (const auto& [key, predicate] : kPredicates) {

@@ -2,6 +2,7 @@
 #define CONCLAVE_COORDINATOR_CHAT_TEMPLATE_PREDICATES_H_
 
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "coordinator/chat_template/arguments.h"
@@ -15,6 +16,7 @@ using PredicateFunction = absl::StatusOr<bool> (*)(Budget&, const Value& subject
 
 // Jinja's tests, what stands after `is` ("defined", "string", "divisibleby"). Null if unknown.
 PredicateFunction find_predicate(std::string_view name);
+std::vector<std::string_view> predicate_names();
 
 }  // namespace conclave::coordinator::jinja
 

@@ -134,11 +134,6 @@ constexpr std::array<Entry, 8> kFilters = {{
 
 }  // namespace
 
-FilterFunction find_scalar_filter(std::string_view name) {
-  for (const auto& [key, filter] : kFilters) {
-    if (key == name) return filter;
-  }
-  return nullptr;
-}
+FilterTable scalar_filters() { return kFilters; }
 
 }  // namespace conclave::coordinator::jinja

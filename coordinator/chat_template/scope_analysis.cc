@@ -89,6 +89,7 @@ class Collector {
   void operator()(const Break&) const {}
   void operator()(const Continue&) const {}
   void operator()(const Generation&) const {}
+  void operator()(const Block&) const {}
   void operator()(const Output& node) const { load_names(node.expression, symbols_); }
   void operator()(const If& node) const { merge_if(node, symbols_); }
   void operator()(const For& node) const { load_names(node.iterable, symbols_); }
@@ -155,6 +156,13 @@ class Descender {
   void operator()(CallBlock& node) const { callable(*node.caller); }
   void operator()(FilterBlock& node) const { analyze(node.body, child()); }
   void operator()(Generation& node) const { analyze(node.body, child()); }
+  void operator()(Block& node) const {
+    const Symbols* around = &symbols_;
+    while (!node.scoped && around->parent != nullptr) around = around->parent;
+    Symbols inner;
+    inner.parent = around;
+    analyze(node.body, inner);
+  }
   void operator()(With& node) const {
     Symbols inner = child();
     for (const auto& assignment : node.assignments) declare_target(assignment.first, inner);

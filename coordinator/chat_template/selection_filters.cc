@@ -24,12 +24,9 @@ Arguments without_first(const Arguments& arguments, size_t count) {
 Result map_attribute(Budget& budget, std::vector<Value> elements, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const BoundArguments bound,
                    BoundArguments::bind("map", arguments, {"attribute", "default"}, 1));
-  const Value* otherwise = bound.get(1);
+  const Value* otherwise = bound.get(1) == nullptr || bound.get(1)->is_none() ? nullptr : bound.get(1);
   for (Value& element : elements) {
-    ASSIGN_OR_RETURN(element, follow_path(budget, element, *bound.get(0)));
-    if (element.is_undefined() && otherwise != nullptr && !otherwise->is_none()) {
-      element = *otherwise;
-    }
+    ASSIGN_OR_RETURN(element, follow_path(budget, element, *bound.get(0), otherwise));
   }
   return make_sequence(SequenceKind::kIterator, std::move(elements));
 }
@@ -114,11 +111,6 @@ constexpr std::array<Entry, 6> kFilters = {{
 
 }  // namespace
 
-FilterFunction find_selection_filter(std::string_view name) {
-  for (const auto& [key, filter] : kFilters) {
-    if (key == name) return filter;
-  }
-  return nullptr;
-}
+FilterTable selection_filters() { return kFilters; }
 
 }  // namespace conclave::coordinator::jinja

@@ -231,11 +231,6 @@ constexpr std::array<Entry, 11> kFilters = {{
 
 }  // namespace
 
-FilterFunction find_sequence_filter(std::string_view name) {
-  for (const auto& [key, filter] : kFilters) {
-    if (key == name) return filter;
-  }
-  return nullptr;
-}
+FilterTable sequence_filters() { return kFilters; }
 
 }  // namespace conclave::coordinator::jinja

@@ -1,6 +1,7 @@
 #include "coordinator/chat_template/statement_parser.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -61,16 +62,59 @@ StatementParser::Node StatementParser::parse_tag(std::string_view tag) {
   if (tag == "filter") return parse_filter_block();
   if (tag == "with") return parse_with();
   if (tag == "break" || tag == "continue") return parse_loop_control(tag == "break");
-  if (tag == "print") {
-    ASSIGN_OR_RETURN(ExpressionPtr expression, expressions_.parse_expression());
-    return Output{std::move(expression)};
-  }
+  if (tag == "print") return parse_print();
+  if (tag == "block") return parse_inner_block();
+  if (tag == "autoescape") return parse_autoescape();
   if (tag == "generation") {
     Macro body;
     RETURN_IF_ERROR(parse_callable_body("endgeneration", body));
     return Generation{std::move(body.body)};
   }
+  for (std::string_view other : {"include", "import", "from", "extends"}) {
+    if (tag != other) continue;
+    return stream_.fail(absl::StrCat("'{% ", std::string(tag), " %}' is not supported: a chat template is one file"));
+  }
   return stream_.fail(absl::StrCat("unknown or misplaced tag '", std::string(tag), "'"));
+}
+
+StatementParser::Node StatementParser::parse_print() {
+  ListDisplay values{.items = {}, .tuple = true};
+  while (!stream_.at(TokenKind::kBlockEnd)) {
+    if (!values.items.empty()) RETURN_IF_ERROR(stream_.expect_operator(","));
+    ASSIGN_OR_RETURN(ExpressionPtr value, expressions_.parse_expression());
+    values.items.push_back(std::move(value));
+  }
+  // Printed one after the other.
+  return Output{expressions_.concatenation(std::move(values.items))};
+}
+
+StatementParser::Node StatementParser::parse_inner_block() {
+  Block node;
+  ASSIGN_OR_RETURN(const Target name, parse_single_target(false));
+  if (name.is_tuple) return stream_.fail("a block needs a name");
+  node.name = name.name;
+  if (!blocks_.insert(node.name).second) return stream_.fail(absl::StrCat("block '", node.name, "' defined twice"));
+  node.scoped = stream_.skip_name("scoped");
+  const bool required = stream_.skip_name("required");
+  if (required) return stream_.fail("required blocks are for templates that others extend");
+  const int outer_loops = std::exchange(loops_, 0);
+  absl::StatusOr<Body> body = parse_block_until({"endblock"});
+  loops_ = outer_loops;
+  if (!body.ok()) return body.status();
+  stream_.next();
+  stream_.skip_name(node.name);
+  node.body.statements = *std::move(body);
+  return node;
+}
+
+// Off it is in chat templates; on, every output would be HTML.
+StatementParser::Node StatementParser::parse_autoescape() {
+  With node;
+  if (!stream_.skip_name("false") && !stream_.skip_name("False")) {
+    return stream_.fail("'{% autoescape %}' other than false is not supported");
+  }
+  ASSIGN_OR_RETURN(node.body.statements, parse_block("endautoescape"));
+  return node;
 }
 
 absl::StatusOr<Body> StatementParser::parse_block_until(
@@ -111,7 +155,7 @@ StatementParser::Node StatementParser::parse_for() {
   if (stream_.skip_name("if")) {
     ASSIGN_OR_RETURN(node.condition, expressions_.parse_expression());
   }
-  if (stream_.at_name("recursive")) return stream_.fail("recursive loops are not supported");
+  node.recursive = stream_.skip_name("recursive");
   ++loops_;
   absl::StatusOr<Body> body = parse_block_until({"else", "endfor"});
   --loops_;

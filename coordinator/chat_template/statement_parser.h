@@ -2,6 +2,8 @@
 #define CONCLAVE_COORDINATOR_CHAT_TEMPLATE_STATEMENT_PARSER_H_
 
 #include <initializer_list>
+#include <set>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -37,6 +39,9 @@ class StatementParser {
   Node parse_filter_block();
   Node parse_with();
   Node parse_loop_control(bool is_break);
+  Node parse_print();
+  Node parse_inner_block();
+  Node parse_autoescape();
   absl::StatusOr<std::vector<Parameter>> parse_signature();
   // A macro's or call block's body, which cannot break out to a loop around it.
   absl::Status parse_callable_body(std::string_view end_tag, Macro& macro);
@@ -46,6 +51,7 @@ class StatementParser {
   TokenStream& stream_;
   ExpressionParser expressions_;
   int depth_ = 0;
+  std::set<std::string> blocks_;  // names so far
   int loops_ = 0;  // open in this callable
 };
 

@@ -1,150 +1,21 @@
+// The `%` operator of texts.
 #include "coordinator/chat_template/string_format.h"
 
-#include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <cstdio>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "coordinator/chat_template/markup.h"
+#include "coordinator/chat_template/number_format.h"
 #include "coordinator/chat_template/unicode.h"
 #include "coordinator/chat_template/value_text.h"
 
 namespace conclave::coordinator::jinja {
 namespace {
-
-constexpr int kMaxWidth = 10'000;
-constexpr int kMaxPrecision = 100;
-
-struct Specification {
-  bool left = false;
-  bool centre = false;
-  bool align_given = false;
-  bool plus = false;
-  bool space = false;
-  bool zero = false;
-  std::string fill = " ";
-  int width = 0;
-  int precision = -1;
-  char type = 0;
-};
-
-absl::Status bad_format(std::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat("format: ", std::string(what)));
-}
-
-// Reads digits at *at; nothing if there are none.
-absl::StatusOr<std::optional<int>> read_count(std::string_view text, size_t* at, int limit) {
-  if (*at >= text.size() || std::isdigit(static_cast<unsigned char>(text[*at])) == 0) {
-    return std::optional<int>();
-  }
-  int value = 0;
-  for (; *at < text.size() && std::isdigit(static_cast<unsigned char>(text[*at])) != 0; ++*at) {
-    value = value * 10 + (text[*at] - '0');
-    if (value > limit) return bad_format(absl::StrCat("a width or precision above ", limit));
-  }
-  return std::optional<int>(value);
-}
-
-std::string padded(const std::string& text, const Specification& spec, bool numeric) {
-  const auto length = static_cast<int>(rune_count(text));
-  if (length >= spec.width) return text;
-  const auto missing = static_cast<size_t>(spec.width - length);
-  const auto fill = [&](size_t count) {
-    std::string out;
-    for (size_t i = 0; i < count; ++i) out += spec.fill;
-    return out;
-  };
-  if (spec.centre) return fill(missing / 2) + text + fill(missing - missing / 2);
-  if (spec.left) return text + fill(missing);
-  if (spec.zero && numeric) {
-    const size_t sign = !text.empty() && (text[0] == '-' || text[0] == '+') ? 1 : 0;
-    return text.substr(0, sign) + std::string(missing, '0') + text.substr(sign);
-  }
-  return fill(missing) + text;
-}
-
-std::string with_sign(std::string digits, const Specification& spec) {
-  if (digits[0] == '-') return digits;
-  if (spec.plus) return "+" + digits;
-  return spec.space ? " " + digits : digits;
-}
-
-absl::StatusOr<std::string> format_integer(const Value& value, const Specification& spec) {
-  std::optional<int64_t> number = value.integral();
-  if (!number && value.is_float() && std::abs(value.number()) < 9e18) {
-    number = static_cast<int64_t>(value.number());
-  }
-  if (!number) {
-    return bad_format(absl::StrCat("a number is required, not ", value.type_name()));
-  }
-  const bool negative = *number < 0;
-  const uint64_t magnitude =
-      negative ? 0 - static_cast<uint64_t>(*number) : static_cast<uint64_t>(*number);
-  char buffer[32];
-  const char* conversion = spec.type == 'x' ? "%llx" : spec.type == 'X' ? "%llX"
-                           : spec.type == 'o' ? "%llo" : "%llu";
-  std::snprintf(buffer, sizeof buffer, conversion, static_cast<unsigned long long>(magnitude));
-  return padded(with_sign((negative ? "-" : "") + std::string(buffer), spec), spec, true);
-}
-
-absl::StatusOr<std::string> format_float(const Value& value, const Specification& spec) {
-  if (!value.is_number()) {
-    return bad_format(absl::StrCat("must be a real number, not ", value.type_name()));
-  }
-  const char conversion[] = {'%', '.', '*', spec.type, 0};
-  const int precision = spec.precision < 0 ? 6 : spec.precision;
-  char buffer[512];
-  std::snprintf(buffer, sizeof buffer, conversion, precision, value.number());
-  return padded(with_sign(buffer, spec), spec, true);
-}
-
-std::string truncated(const std::string& text, int precision) {
-  if (precision < 0) return text;
-  const std::vector<size_t> offsets = rune_offsets(text);
-  return text.substr(0, offsets[std::min(offsets.size() - 1, static_cast<size_t>(precision))]);
-}
-
-absl::StatusOr<std::string> format_one(Budget& budget, const Value& value,
-                                       const Specification& spec) {
-  switch (spec.type) {
-    case 'd':
-    case 'i':
-    case 'u':
-    case 'x':
-    case 'X':
-    case 'o':
-      return format_integer(value, spec);
-    case 'f':
-    case 'F':
-    case 'e':
-    case 'E':
-    case 'g':
-    case 'G':
-      return format_float(value, spec);
-    case 's': {
-      ASSIGN_OR_RETURN(const std::string text, to_text(budget, value));
-      return padded(truncated(text, spec.precision), spec, false);
-    }
-    case 'r': {
-      ASSIGN_OR_RETURN(const std::string text, to_repr(budget, value));
-      return padded(truncated(text, spec.precision), spec, false);
-    }
-    case 'c': {
-      std::string text;
-      if (value.is_string()) {
-        text = value.text();
-      } else {
-        append_rune(text, static_cast<char32_t>(value.integral().value_or(0xfffd)));
-      }
-      return padded(text, spec, false);
-    }
-    default:
-      return bad_format(absl::StrCat("unsupported format character '",
-                                     std::string(1, spec.type), "'"));
-  }
-}
 
 // The operands of `%`, consumed in order.
 class PercentOperands {
@@ -164,7 +35,6 @@ class PercentOperands {
     return tuple_->items[used_++];
   }
   absl::StatusOr<Value> named(std::string_view key) {
-    used_ = 1;
     const Dict* dict = operand_.as_dict();
     if (dict == nullptr) return bad_format("format requires a mapping");
     const Value* found = dict->find(key);
@@ -184,141 +54,154 @@ class PercentOperands {
   size_t used_ = 0;
 };
 
+struct Conversion {
+  FormatSpec spec;
+  bool left = false;
+  bool zero = false;
+};
+
+absl::StatusOr<int> read_number(std::string_view pattern, size_t* at, PercentOperands& operands, int limit) {
+  int value = 0;
+  if (*at < pattern.size() && pattern[*at] == '*') {
+    ++*at;
+    ASSIGN_OR_RETURN(const Value given, operands.next());
+    if (!given.integral()) return bad_format("* wants int");
+    if (std::abs(static_cast<double>(*given.integral())) > limit) return bad_format("a width or precision that is too large");
+    return static_cast<int>(*given.integral());
+  }
+  for (; *at < pattern.size() && std::isdigit(static_cast<unsigned char>(pattern[*at])) != 0; ++*at) {
+    value = value * 10 + (pattern[*at] - '0');
+    if (value > limit) return bad_format(absl::StrCat("a width or precision above ", limit));
+  }
+  return value;
+}
+
 // At the character after '%' and an optional (key).
-absl::StatusOr<Specification> read_percent(std::string_view pattern, size_t* at) {
-  Specification spec;
+absl::StatusOr<Conversion> read_conversion(std::string_view pattern, size_t* at, PercentOperands& operands) {
+  Conversion read;
   for (; *at < pattern.size(); ++*at) {
     const char c = pattern[*at];
     if (c == '-') {
-      spec.left = true;
+      read.left = true;
     } else if (c == '+') {
-      spec.plus = true;
+      read.spec.sign = '+';
     } else if (c == ' ') {
-      spec.space = true;
+      if (read.spec.sign == 0) read.spec.sign = ' ';
     } else if (c == '0') {
-      spec.zero = true;
-    } else if (c != '#') {
+      read.zero = true;
+    } else if (c == '#') {
+      read.spec.alternate = true;
+    } else {
       break;
     }
   }
-  ASSIGN_OR_RETURN(const std::optional<int> width, read_count(pattern, at, kMaxWidth));
-  spec.width = width.value_or(0);
+  ASSIGN_OR_RETURN(read.spec.width, read_number(pattern, at, operands, kMaxFormatWidth));
+  if (read.spec.width < 0) {
+    read.left = true;
+    read.spec.width = -read.spec.width;
+  }
   if (*at < pattern.size() && pattern[*at] == '.') {
     ++*at;
-    ASSIGN_OR_RETURN(const std::optional<int> precision, read_count(pattern, at, kMaxPrecision));
-    spec.precision = precision.value_or(0);
+    ASSIGN_OR_RETURN(read.spec.precision, read_number(pattern, at, operands, kMaxFormatPrecision));
+    if (read.spec.precision < 0) read.spec.precision = 0;
   }
+  if (*at < pattern.size() && (pattern[*at] == 'h' || pattern[*at] == 'l' || pattern[*at] == 'L')) ++*at;
   if (*at >= pattern.size()) return bad_format("incomplete format");
-  spec.type = pattern[(*at)++];
-  return spec;
+  read.spec.type = pattern[(*at)++];
+  if (read.left) read.spec.align = '<';
+  return read;
 }
 
-// [[fill]align][sign][0][width][.precision][type]
-absl::StatusOr<Specification> read_braces(std::string_view text, const Value& value) {
-  Specification spec;
-  size_t at = 0;
-  const auto is_align = [](char c) { return c == '<' || c == '>' || c == '^'; };
-  const size_t fill_bytes = text.empty() ? 0 : decode_rune(text).bytes;
-  if (fill_bytes < text.size() && is_align(text[fill_bytes])) {
-    spec.fill = std::string(text.substr(0, fill_bytes));
-    at = fill_bytes;
+absl::StatusOr<std::string> integer_of(const Value& value, Conversion conversion) {
+  const char type = conversion.spec.type;
+  const bool decimal = type == 'd' || type == 'i' || type == 'u';
+  if (!value.is_number() || (!decimal && value.is_float())) {
+    return bad_format(absl::StrCat("%", std::string(1, type), " format: a number is required, not ", value.type_name()));
   }
-  spec.left = !value.is_number();
-  if (at < text.size() && is_align(text[at])) {
-    spec.left = text[at] == '<';
-    spec.centre = text[at] == '^';
-    spec.align_given = true;
-    ++at;
+  if (value.is_float() && !(std::abs(value.number()) < 9.2e18)) {
+    return bad_format("a number that does not fit a 64-bit integer");
   }
-  if (at < text.size() && (text[at] == '+' || text[at] == ' ' || text[at] == '-')) {
-    spec.plus = text[at] == '+';
-    spec.space = text[at] == ' ';
-    ++at;
+  const int64_t number = value.is_float() ? static_cast<int64_t>(value.number()) : *value.integral();
+  if (decimal) conversion.spec.type = 'd';
+  if (conversion.zero && !conversion.left) {
+    conversion.spec.align = '=';
+    conversion.spec.fill = "0";
   }
-  if (at < text.size() && text[at] == '0') {
-    spec.zero = !spec.align_given;
-    ++at;
-  }
-  ASSIGN_OR_RETURN(const std::optional<int> width, read_count(text, &at, kMaxWidth));
-  spec.width = width.value_or(0);
-  if (at < text.size() && text[at] == '.') {
-    ++at;
-    ASSIGN_OR_RETURN(const std::optional<int> precision, read_count(text, &at, kMaxPrecision));
-    if (!precision) return bad_format("Format specifier missing precision");
-    spec.precision = *precision;
-  }
-  const bool number = value.is_number() && !value.is_bool();
-  spec.type = at < text.size() ? text[at++] : number && value.is_int() ? 'd' : 's';
-  if (at != text.size()) return bad_format("Invalid format specifier");
-  if (spec.type == 's' && number) return bad_format("Unknown format code 's' for a number");
-  return spec;
+  return format_integer(number, conversion.spec, conversion.spec.precision);
 }
 
-struct Field {
-  std::string_view name;
-  char conversion = 0;
-  std::string_view specification;
-};
-
-// {name!r:specification}, at the character after '{'.
-absl::StatusOr<Field> read_field(std::string_view pattern, size_t* at) {
-  const size_t close = pattern.find('}', *at);
-  if (close == std::string_view::npos) return bad_format("expected '}' before end of string");
-  std::string_view body = pattern.substr(*at, close - *at);
-  *at = close + 1;
-  Field field;
-  if (body.find('{') != std::string_view::npos) return bad_format("nested fields");
-  if (const size_t colon = body.find(':'); colon != std::string_view::npos) {
-    field.specification = body.substr(colon + 1);
-    body = body.substr(0, colon);
+absl::StatusOr<std::string> real_of(const Value& value, Conversion conversion) {
+  if (!value.is_number()) return bad_format(absl::StrCat("must be real number, not ", value.type_name()));
+  if (conversion.zero && !conversion.left) {
+    conversion.spec.align = '=';
+    conversion.spec.fill = "0";
   }
-  if (body.size() >= 2 && body[body.size() - 2] == '!') {
-    field.conversion = body.back();
-    body.remove_suffix(2);
-  }
-  field.name = body;
-  return field;
+  return format_real(value.number(), conversion.spec);
 }
 
-absl::StatusOr<Value> field_value(const Arguments& arguments, std::string_view name,
-                                  size_t* automatic) {
-  size_t index = *automatic;
-  if (name.empty()) {
-    ++*automatic;
-  } else if (std::all_of(name.begin(), name.end(),
-                         [](unsigned char c) { return std::isdigit(c) != 0; })) {
-    size_t at = 0;
-    ASSIGN_OR_RETURN(const std::optional<int> number, read_count(name, &at, kMaxWidth));
-    index = static_cast<size_t>(number.value_or(0));
+absl::StatusOr<std::string> character_of(const Value& value, const FormatSpec& spec) {
+  if (value.is_string() && rune_count(value.text()) == 1) return aligned(value.text(), spec, '>');
+  const std::optional<int64_t> code = value.integral();
+  if (!code || *code < 0 || *code > 0x10ffff) return bad_format("%c requires int or char");
+  std::string text;
+  append_rune(text, static_cast<char32_t>(*code));
+  return aligned(text, spec, '>');
+}
+
+absl::StatusOr<std::string> text_of(Budget& budget, const Value& value, const FormatSpec& spec, bool escape) {
+  std::string text;
+  if (spec.type == 's' && escape) {
+    ASSIGN_OR_RETURN(const Value shown, escaped(budget, value));
+    text = shown.text();
+  } else if (spec.type == 's') {
+    ASSIGN_OR_RETURN(text, to_text(budget, value));
   } else {
-    for (const auto& [key, value] : arguments.named) {
-      if (key == name) return value;
-    }
-    return bad_format(absl::StrCat("no field '", std::string(name), "'"));
+    ASSIGN_OR_RETURN(text, to_repr(budget, value));
+    if (spec.type == 'a') text = ascii_repr(text);
+    if (escape) text = escape_html(text);
   }
-  if (index < arguments.positional.size()) return arguments.positional[index];
-  return bad_format("Replacement index out of range for positional args tuple");
+  return aligned(cut(text, spec.precision), spec, '>');
 }
 
-absl::StatusOr<std::string> format_field(Budget& budget, const Field& field, Value value) {
-  if (field.conversion == 'r') {
-    ASSIGN_OR_RETURN(std::string text, to_repr(budget, value));
-    value = Value::string(std::move(text));
-  } else if (field.conversion == 's') {
-    ASSIGN_OR_RETURN(std::string text, to_text(budget, value));
-    value = Value::string(std::move(text));
-  } else if (field.conversion != 0) {
-    return bad_format("unknown conversion");
+absl::StatusOr<std::string> convert(Budget& budget, const Value& value, const Conversion& conversion, bool escape) {
+  switch (conversion.spec.type) {
+    case 'd':
+    case 'i':
+    case 'u':
+    case 'x':
+    case 'X':
+    case 'o':
+      return integer_of(value, conversion);
+    case 'f':
+    case 'F':
+    case 'e':
+    case 'E':
+    case 'g':
+    case 'G':
+      return real_of(value, conversion);
+    case 's':
+    case 'r':
+    case 'a':
+      return text_of(budget, value, conversion.spec, escape);
+    case 'c':
+      return character_of(value, conversion.spec);
+    default:
+      return bad_format(absl::StrCat("unsupported format character '", std::string(1, conversion.spec.type), "'"));
   }
-  if (field.specification.empty()) return to_text(budget, value);
-  ASSIGN_OR_RETURN(const Specification spec, read_braces(field.specification, value));
-  return format_one(budget, value, spec);
+}
+
+absl::StatusOr<std::string_view> read_key(std::string_view pattern, size_t* at) {
+  int open = 1;
+  const size_t start = ++*at;
+  for (; *at < pattern.size() && open > 0; ++*at) open += pattern[*at] == '(' ? 1 : pattern[*at] == ')' ? -1 : 0;
+  if (open > 0) return bad_format("incomplete format key");
+  return pattern.substr(start, *at - start - 1);
 }
 
 }  // namespace
 
-absl::StatusOr<Value> format_percent(Budget& budget, std::string_view pattern,
-                                     const Value& operand) {
+absl::StatusOr<Value> format_percent(Budget& budget, const Value& pattern_value, const Value& operand) {
+  const std::string_view pattern = pattern_value.text();
   PercentOperands operands(operand);
   std::string out;
   for (size_t at = 0; at < pattern.size();) {
@@ -329,50 +212,24 @@ absl::StatusOr<Value> format_percent(Budget& budget, std::string_view pattern,
     ++at;
     std::optional<std::string_view> key;
     if (at < pattern.size() && pattern[at] == '(') {
-      const size_t close = pattern.find(')', at);
-      if (close == std::string_view::npos) return bad_format("incomplete format key");
-      key = pattern.substr(at + 1, close - at - 1);
-      at = close + 1;
+      ASSIGN_OR_RETURN(key, read_key(pattern, &at));
     }
-    ASSIGN_OR_RETURN(const Specification spec, read_percent(pattern, &at));
-    if (spec.type == '%') {
+    ASSIGN_OR_RETURN(const Conversion conversion, read_conversion(pattern, &at, operands));
+    if (conversion.spec.type == '%') {
       out += '%';
       continue;
     }
     ASSIGN_OR_RETURN(const Value value, key ? operands.named(*key) : operands.next());
-    ASSIGN_OR_RETURN(const std::string text, format_one(budget, value, spec));
+    ASSIGN_OR_RETURN(const std::string text, convert(budget, value, conversion, pattern_value.is_markup()));
     out += text;
-    RETURN_IF_ERROR(budget.charge_bytes(out.size()));
+    RETURN_IF_ERROR(budget.charge_bytes(text.size()));
+    RETURN_IF_ERROR(budget.check_size(out.size()));
   }
   if (!operands.all_used()) {
     return bad_format("not all arguments converted during string formatting");
   }
-  return Value::string(std::move(out));
-}
-
-absl::StatusOr<Value> format_braces(Budget& budget, std::string_view pattern,
-                                    const Arguments& arguments) {
-  std::string out;
-  size_t automatic = 0;
-  for (size_t at = 0; at < pattern.size();) {
-    const char c = pattern[at++];
-    const bool doubled = at < pattern.size() && pattern[at] == c;
-    if ((c == '{' || c == '}') && doubled) {
-      out += c;
-      ++at;
-    } else if (c == '}') {
-      return bad_format("Single '}' encountered in format string");
-    } else if (c != '{') {
-      out += c;
-    } else {
-      ASSIGN_OR_RETURN(const Field field, read_field(pattern, &at));
-      ASSIGN_OR_RETURN(Value value, field_value(arguments, field.name, &automatic));
-      ASSIGN_OR_RETURN(const std::string text, format_field(budget, field, std::move(value)));
-      out += text;
-      RETURN_IF_ERROR(budget.charge_bytes(out.size()));
-    }
-  }
-  return Value::string(std::move(out));
+  RETURN_IF_ERROR(budget.charge_bytes(out.size()));
+  return text_like(pattern_value, std::move(out));
 }
 
 }  // namespace conclave::coordinator::jinja

@@ -1,9 +1,6 @@
 #ifndef CONCLAVE_COORDINATOR_CHAT_TEMPLATE_STRING_FORMAT_H_
 #define CONCLAVE_COORDINATOR_CHAT_TEMPLATE_STRING_FORMAT_H_
 
-#include <string>
-#include <string_view>
-
 #include "absl/status/statusor.h"
 #include "coordinator/chat_template/arguments.h"
 #include "coordinator/chat_template/budget.h"
@@ -11,13 +8,10 @@
 
 namespace conclave::coordinator::jinja {
 
-// Python's `pattern % operand`: conversions s r d i u f F e E g G x X o c %, flags, width, precision,
-// and %(key)s with a dict.
-absl::StatusOr<Value> format_percent(Budget& budget, std::string_view pattern,
-                                     const Value& operand);
-// str.format(): {}, {0}, {name}, !r and !s; format specifications: [[fill]align][0][width][.precision][type].
-absl::StatusOr<Value> format_braces(Budget& budget, std::string_view pattern,
-                                    const Arguments& arguments);
+// Python's `pattern % operand`. pattern: text; markup escapes what it takes in.
+absl::StatusOr<Value> format_percent(Budget& budget, const Value& pattern, const Value& operand);
+// str.format() as Jinja's sandbox runs it: fields, attributes, items, conversions, nested specifications.
+absl::StatusOr<Value> format_braces(Budget& budget, const Value& pattern, const Arguments& arguments);
 
 }  // namespace conclave::coordinator::jinja
 

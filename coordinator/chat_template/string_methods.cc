@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "coordinator/chat_template/markup.h"
 #include "coordinator/chat_template/methods.h"
 #include "coordinator/chat_template/string_format.h"
 #include "coordinator/chat_template/string_operations.h"
@@ -255,18 +256,143 @@ absl::StatusOr<Value> join_method(Budget& budget, const Value& self, const Argum
   return Value::string(std::move(out));
 }
 
-absl::StatusOr<Value> title_method(Budget&, const Value& self, const Arguments& arguments) {
-  RETURN_IF_ERROR(BoundArguments::bind("title", arguments, {}).status());
+std::string title_text(std::string_view text) {
+  const std::string lower = to_lower(text);  // where the final sigma is decided
   std::string out;
   bool inside_word = false;
-  for (std::string_view rest = self.text(); !rest.empty();) {
+  for (std::string_view rest = text, low = lower; !rest.empty();) {
     const DecodedRune rune = decode_rune(rest);
     const std::string_view letter = rest.substr(0, rune.bytes);
-    out += inside_word ? to_lower(letter) : to_upper(letter);
-    inside_word = is_upper(rune.code_point) || is_lower(rune.code_point);
+    const size_t low_bytes = rune.code_point == 0x130 ? 3 : low.empty() ? 0 : decode_rune(low).bytes;
+    const bool malformed = rune.bytes == 1 && rune.code_point >= 0x80;
+    out += malformed ? std::string(letter) : inside_word ? std::string(low.substr(0, low_bytes)) : title_of(rune.code_point);
+    inside_word = is_upper(rune.code_point) || is_lower(rune.code_point) || is_title(rune.code_point);
     rest.remove_prefix(rune.bytes);
+    low.remove_prefix(low_bytes);
   }
+  return out;
+}
+
+std::string swap_case(std::string_view text) {
+  std::string out;
+  const std::string lower = to_lower(text);
+  for (std::string_view rest = text, low = lower; !rest.empty();) {
+    const DecodedRune rune = decode_rune(rest);
+    const std::string_view letter = rest.substr(0, rune.bytes);
+    const size_t low_bytes = rune.code_point == 0x130 ? 3 : decode_rune(low).bytes;
+    out += is_upper(rune.code_point)   ? std::string(low.substr(0, low_bytes))
+           : is_lower(rune.code_point) ? to_upper(letter)
+                                       : std::string(letter);
+    rest.remove_prefix(rune.bytes);
+    low.remove_prefix(low_bytes);
+  }
+  return out;
+}
+
+absl::StatusOr<Value> expandtabs_method(Budget& budget, const Value& self, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("expandtabs", arguments, {"tabsize"}));
+  ASSIGN_OR_RETURN(const int64_t size, bound.integer(0, 8));
+  std::string out;
+  int64_t column = 0;
+  for (std::string_view rest = self.text(); !rest.empty();) {
+    const DecodedRune rune = decode_rune(rest);
+    if (rune.code_point == '\t') {
+      const int64_t blanks = size > 0 ? size - column % size : 0;
+      ASSIGN_OR_RETURN(const std::string padding, center_text(budget, "", blanks, " "));
+      out += padding;
+      column += blanks;
+    } else {
+      out += rest.substr(0, rune.bytes);
+      ++column;
+    }
+    if (rune.code_point == '\n' || rune.code_point == '\r') column = 0;
+    rest.remove_prefix(rune.bytes);
+    RETURN_IF_ERROR(budget.check_size(out.size()));
+  }
+  RETURN_IF_ERROR(budget.charge_bytes(out.size()));
   return Value::string(std::move(out));
+}
+
+// Characters by their code points: to a code point, a text or nothing.
+absl::StatusOr<Value> translate_method(Budget& budget, const Value& self, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("translate", arguments, {""}, 1));
+  const Dict* table = bound.get(0)->as_dict();
+  if (table == nullptr) return absl::InvalidArgumentError("translate() takes a mapping of code points here");
+  std::string out;
+  for (std::string_view rest = self.text(); !rest.empty();) {
+    const DecodedRune rune = decode_rune(rest);
+    const Value* to = table->find(Value::integer(static_cast<int64_t>(rune.code_point)));
+    if (to == nullptr) {
+      out += rest.substr(0, rune.bytes);
+    } else if (to->is_string()) {
+      out += to->text();
+    } else if (const std::optional<int64_t> code = to->integral(); code && *code >= 0 && *code <= 0x10ffff) {
+      append_rune(out, static_cast<char32_t>(*code));
+    } else if (!to->is_none()) {
+      return absl::InvalidArgumentError("character mapping must return integer, None or str");
+    }
+    rest.remove_prefix(rune.bytes);
+    RETURN_IF_ERROR(budget.check_size(out.size()));
+  }
+  RETURN_IF_ERROR(budget.charge_bytes(out.size() + self.text().size()));
+  return Value::string(std::move(out));
+}
+
+absl::StatusOr<Value> code_of(const Value& character) {
+  if (character.integral()) return character;
+  if (!character.is_string() || rune_count(character.text()) != 1) {
+    return absl::InvalidArgumentError("string keys in translate table must be of length 1");
+  }
+  return Value::integer(static_cast<int64_t>(decode_rune(character.text()).code_point));
+}
+
+// The mapping that translate() takes: of a mapping, or of two texts of one length and one of what to drop.
+absl::StatusOr<Value> maketrans_method(Budget& budget, const Value&, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("maketrans", arguments, {"", "", ""}, 1));
+  auto table = std::make_shared<Dict>();
+  if (bound.get(1) == nullptr) {
+    const Dict* mapping = bound.get(0)->as_dict();
+    if (mapping == nullptr) return absl::InvalidArgumentError("if you give only one argument to maketrans it must be a dict");
+    for (const auto& [key, value] : mapping->items()) {
+      ASSIGN_OR_RETURN(Value code, code_of(key));
+      RETURN_IF_ERROR(table->insert(std::move(code), value));
+    }
+    return Value::of(std::shared_ptr<const Dict>(std::move(table)));
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    if (bound.get(i) != nullptr) RETURN_IF_ERROR(required_text("maketrans", *bound.get(i)).status());
+  }
+  ASSIGN_OR_RETURN(const std::vector<Value> from, elements_of(budget, *bound.get(0)));
+  ASSIGN_OR_RETURN(const std::vector<Value> to, elements_of(budget, *bound.get(1)));
+  if (from.size() != to.size()) return absl::InvalidArgumentError("the first two maketrans arguments must have equal length");
+  for (size_t i = 0; i < from.size(); ++i) {
+    RETURN_IF_ERROR(table->insert(*code_of(from[i]), *code_of(to[i])));
+  }
+  if (bound.get(2) != nullptr) {
+    ASSIGN_OR_RETURN(const std::vector<Value> dropped, elements_of(budget, *bound.get(2)));
+    for (const Value& character : dropped) RETURN_IF_ERROR(table->insert(*code_of(character), Value()));
+  }
+  return Value::of(std::shared_ptr<const Dict>(std::move(table)));
+}
+
+absl::StatusOr<Value> format_map_method(Budget& budget, const Value& self, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("format_map", arguments, {""}, 1));
+  Arguments named;
+  if (const Dict* mapping = bound.get(0)->as_dict()) {
+    for (const auto& [key, value] : mapping->items()) {
+      if (key.is_string()) named.named.emplace_back(key.text(), value);
+    }
+  } else {
+    return absl::InvalidArgumentError("format_map() takes a mapping here");
+  }
+  return format_braces(budget, self, named);
+}
+
+template <bool marked>
+absl::StatusOr<Value> markup_only(Budget& budget, const Value& self, const Arguments& arguments) {
+  RETURN_IF_ERROR(BoundArguments::bind("markup method", arguments, {}).status());
+  RETURN_IF_ERROR(budget.charge_bytes(self.text().size()));
+  return Value::string(marked ? strip_tags(self.text()) : unescape_html(self.text()));
 }
 
 template <std::string (*operation)(std::string_view)>
@@ -313,22 +439,26 @@ absl::StatusOr<Value> zfill_method(Budget& budget, const Value& self,
 
 absl::StatusOr<Value> format_method(Budget& budget, const Value& self,
                                     const Arguments& arguments) {
-  return format_braces(budget, self.text(), arguments);
+  return format_braces(budget, self, arguments);
 }
 
-constexpr std::array<std::pair<std::string_view, Method>, 29> kMethods = {{
+constexpr std::array<std::pair<std::string_view, Method>, 35> kMethods = {{
     {"capitalize", simple_method<capitalize_text>},
-    {"casefold", simple_method<to_lower>},
+    {"casefold", simple_method<fold_case>},
     {"center", justify_method<Justify::kCenter>},
     {"count", count_method},
+    {"encode", refused_method},
     {"endswith", affix_method<true>},
+    {"expandtabs", expandtabs_method},
     {"find", find_method_of_text<false, false>},
     {"format", format_method},
+    {"format_map", format_map_method},
     {"index", find_method_of_text<false, true>},
     {"join", join_method},
     {"ljust", justify_method<Justify::kLeft>},
     {"lower", simple_method<to_lower>},
     {"lstrip", strip_method<StripSide::kLeft>},
+    {"maketrans", maketrans_method},
     {"partition", partition_method<false>},
     {"removeprefix", remove_affix_method<false>},
     {"removesuffix", remove_affix_method<true>},
@@ -343,7 +473,9 @@ constexpr std::array<std::pair<std::string_view, Method>, 29> kMethods = {{
     {"splitlines", splitlines_method},
     {"startswith", affix_method<false>},
     {"strip", strip_method<StripSide::kBoth>},
-    {"title", title_method},
+    {"swapcase", simple_method<swap_case>},
+    {"title", simple_method<title_text>},
+    {"translate", translate_method},
     {"upper", simple_method<to_upper>},
     {"zfill", zfill_method},
 }};
@@ -355,6 +487,18 @@ Method find_string_method(std::string_view name) {
     if (key == name) return method;
   }
   return find_string_predicate(name);
+}
+
+Method find_markup_method(std::string_view name) {
+  if (name == "striptags") return markup_only<true>;
+  if (name == "unescape") return markup_only<false>;
+  return nullptr;
+}
+
+std::vector<std::string_view> string_method_names() {
+  std::vector<std::string_view> names = string_predicate_names();
+  for (const auto& entry : kMethods) names.push_back(entry.first);
+  return names;
 }
 
 }  // namespace conclave::coordinator::jinja

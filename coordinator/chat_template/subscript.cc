@@ -5,7 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "coordinator/chat_template/ast.h"
 #include "coordinator/chat_template/loop_state.h"
+#include "coordinator/chat_template/markup.h"
 #include "coordinator/chat_template/methods.h"
 #include "coordinator/chat_template/unicode.h"
 #include "coordinator/chat_template/value_text.h"
@@ -35,11 +37,39 @@ Value bound_method(const Value& self, std::string_view name) {
   return Value::of(std::shared_ptr<const Callable>(std::move(callable)));
 }
 
+std::optional<Value> sequence_attribute(const Sequence& sequence, std::string_view name) {
+  if (sequence.group && name == "grouper") return sequence.items[0];
+  if (sequence.group && name == "list") return sequence.items[1];
+  if (sequence.kind != SequenceKind::kRange) return std::nullopt;
+  if (name == "start") return Value::integer(sequence.start);
+  if (name == "stop") return Value::integer(sequence.stop);
+  if (name == "step") return Value::integer(sequence.step);
+  return std::nullopt;
+}
+
+absl::StatusOr<std::optional<Value>> parameters_of(const Macro& macro) {
+  std::vector<Value> names;
+  for (const Parameter& parameter : macro.parameters) names.push_back(Value::string(parameter.name));
+  ASSIGN_OR_RETURN(Value tuple, make_sequence(SequenceKind::kTuple, std::move(names)));
+  return std::optional<Value>(std::move(tuple));
+}
+
 // What getattr(value, name) finds; nothing if it raises AttributeError.
 absl::StatusOr<std::optional<Value>> python_attribute(const Value& value, std::string_view name) {
   using Result = std::optional<Value>;
   if (name.starts_with("__") && name.ends_with("__")) {
     return Result(unsafe_attribute(value, name));
+  }
+  if (value.is_number()) {
+    if (std::optional<Value> attribute = number_attribute(value, name)) return attribute;
+  }
+  if (const Sequence* sequence = value.as_sequence()) {
+    if (std::optional<Value> attribute = sequence_attribute(*sequence, name)) return attribute;
+  }
+  if (Cycler* cycler = value.as_cycler(); cycler != nullptr && !cycler->joiner) {
+    if (name == "current") return Result(cycler->items[cycler->position]);
+    if (name == "pos") return Result(Value::integer(static_cast<int64_t>(cycler->position)));
+    if (name == "next" || name == "reset") return Result(bound_method(value, name));
   }
   if (is_forbidden_method(value, name)) return Result(unsafe_attribute(value, name));
   if (find_method(value, name) != nullptr) {
@@ -50,6 +80,13 @@ absl::StatusOr<std::optional<Value>> python_attribute(const Value& value, std::s
   }
   if (const Namespace* space = value.as_namespace()) {
     if (const Value* found = space->find(name)) return Result(*found);
+  }
+  if (const Callable* macro = value.as_callable(); macro != nullptr && macro->macro != nullptr) {
+    if (name == "name") return Result(Value::string(macro->name));
+    if (name == "catch_kwargs") return Result(Value::boolean(macro->macro->uses_kwargs));
+    if (name == "catch_varargs") return Result(Value::boolean(macro->macro->uses_varargs));
+    if (name == "caller") return Result(Value::boolean(macro->macro->uses_caller));
+    if (name == "arguments") return parameters_of(*macro->macro);
   }
   if (LoopState* loop = value.as_loop()) {
     if (name == "cycle" || name == "changed") return Result(bound_method(value, name));
@@ -88,7 +125,10 @@ std::optional<Value> element_at(const Value& value, int64_t index) {
     if (!indexed || index < 0 || index >= length) return std::nullopt;
     return sequence->items[static_cast<size_t>(index)];
   }
-  return value.is_string() ? character_at(value.text(), index) : std::nullopt;
+  if (!value.is_string()) return std::nullopt;
+  std::optional<Value> character = character_at(value.text(), index);
+  if (character && value.is_markup()) character = Value::markup(character->text());
+  return character;
 }
 
 // The indexes a Python slice picks from a sequence of this length.
@@ -113,7 +153,31 @@ absl::StatusOr<std::vector<size_t>> slice_indexes(Budget& budget, int64_t length
   return indexes;
 }
 
+// As Python shows it: range(5)[1:9] is range(1, 5).
+absl::StatusOr<Value> make_range_slice(const Sequence& range, const SliceBounds& bounds, std::vector<Value> items) {
+  const auto length = static_cast<int64_t>(range.items.size());
+  const int64_t step = bounds.step.value_or(1);
+  const auto place = [&](std::optional<int64_t> index, int64_t otherwise) {
+    if (!index) return otherwise;
+    const int64_t lowest = step > 0 ? 0 : -1;
+    const int64_t at = *index < 0 ? (*index < -length ? lowest : *index + length) : *index;
+    return std::clamp(at, lowest, step > 0 ? length : length - 1);
+  };
+  const int64_t first = place(bounds.start, step > 0 ? 0 : length - 1);
+  const int64_t last = place(bounds.stop, step > 0 ? length : -1);
+  ASSIGN_OR_RETURN(Value value, make_sequence(SequenceKind::kRange, std::move(items)));
+  describe_range(*value.as_sequence(), range.start + first * range.step, range.start + last * range.step, range.step * step);
+  return value;
+}
+
 }  // namespace
+
+void describe_range(Sequence& range, int64_t start, int64_t stop, int64_t step) {
+  range.start = start;
+  range.stop = stop;
+  range.step = step;
+  range.range_text = absl::StrCat("range(", start, ", ", stop, step == 1 ? "" : absl::StrCat(", ", step), ")");
+}
 
 absl::StatusOr<std::vector<Value>> elements_of(Budget& budget, const Value& value) {
   if (value.is_undefined()) return std::vector<Value>();
@@ -200,7 +264,7 @@ absl::StatusOr<Value> get_slice(Budget& budget, const Value& value, const SliceB
       out.append(value.text(), offsets[i], offsets[i + 1] - offsets[i]);
     }
     RETURN_IF_ERROR(budget.charge_bytes(out.size()));
-    return Value::string(std::move(out));
+    return text_like(value, std::move(out));
   }
   const Sequence* sequence = value.as_sequence();
   const bool sliceable = sequence != nullptr && (sequence->kind == SequenceKind::kList ||
@@ -217,8 +281,8 @@ absl::StatusOr<Value> get_slice(Budget& budget, const Value& value, const SliceB
   std::vector<Value> items;
   items.reserve(indexes.size());
   for (size_t i : indexes) items.push_back(sequence->items[i]);
-  const bool range = sequence->kind == SequenceKind::kRange;
-  return make_sequence(range ? SequenceKind::kTuple : sequence->kind, std::move(items));
+  if (sequence->kind != SequenceKind::kRange) return make_sequence(sequence->kind, std::move(items));
+  return make_range_slice(*sequence, bounds, std::move(items));
 }
 
 }  // namespace conclave::coordinator::jinja

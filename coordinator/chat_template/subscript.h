@@ -27,6 +27,9 @@ absl::StatusOr<Value> get_attribute(const Value& value, std::string_view name);
 // value[key]: items first, then methods.
 absl::StatusOr<Value> get_item(Budget& budget, const Value& value, const Value& key);
 
+// Notes what range(start, stop, step) is made of.
+void describe_range(Sequence& range, int64_t start, int64_t stop, int64_t step);
+
 struct SliceBounds {
   std::optional<int64_t> start;
   std::optional<int64_t> stop;

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "coordinator/chat_template/filters.h"
+#include "coordinator/chat_template/markup.h"
 #include "coordinator/chat_template/string_format.h"
 #include "coordinator/chat_template/string_operations.h"
 #include "coordinator/chat_template/subscript.h"
@@ -20,58 +21,41 @@ template <std::string (*operation)(std::string_view)>
 Result simple(Budget& budget, const Value& input, const Arguments& arguments) {
   RETURN_IF_ERROR(BoundArguments::bind("filter", arguments, {}).status());
   ASSIGN_OR_RETURN(const std::string text, to_text(budget, input));
-  return Value::string(operation(text));
+  return text_like(input, operation(text));
 }
 
 std::string identity(std::string_view text) { return std::string(text); }
 
 // Jinja's own rule: words start after blanks, hyphens and opening brackets.
-std::string title(std::string_view text) {
+Result title(Budget& budget, const Value& input, const Arguments& arguments) {
+  RETURN_IF_ERROR(BoundArguments::bind("title", arguments, {}).status());
+  ASSIGN_OR_RETURN(const std::string text, to_text(budget, input));
   std::string out;
-  bool at_start = true;
-  while (!text.empty()) {
-    const DecodedRune rune = decode_rune(text);
-    const std::string_view letter = text.substr(0, rune.bytes);
-    const char32_t c = rune.code_point;
-    const bool separator = is_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
-    out += separator ? std::string(letter) : at_start ? to_upper(letter) : to_lower(letter);
-    at_start = separator;
-    text.remove_prefix(rune.bytes);
-  }
-  return out;
-}
-
-std::string escape_html(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      default:
-        out += c;
+  for (std::string_view rest = text; !rest.empty();) {
+    const size_t first = decode_rune(rest).bytes;
+    size_t end = 0;
+    while (end < rest.size()) {
+      const DecodedRune rune = decode_rune(rest.substr(end));
+      const char32_t c = rune.code_point;
+      if (is_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<') break;
+      end += rune.bytes;
     }
+    if (end == 0) {
+      out += rest.substr(0, first);
+      rest.remove_prefix(first);
+      continue;
+    }
+    out += to_upper(rest.substr(0, first)) + to_lower(rest.substr(first, end - first));
+    rest.remove_prefix(end);
   }
-  return out;
+  return Value::string(std::move(out));
 }
 
 Result trim(Budget& budget, const Value& input, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("trim", arguments, {"chars"}));
   ASSIGN_OR_RETURN(const std::optional<std::string> chars, bound.text(0));
   ASSIGN_OR_RETURN(const std::string text, to_text(budget, input));
-  return Value::string(strip(text, StripSide::kBoth, chars ? &*chars : nullptr));
+  return text_like(input, std::string(strip(text, StripSide::kBoth, chars ? &*chars : nullptr)));
 }
 
 Result replace(Budget& budget, const Value& input, const Arguments& arguments) {
@@ -130,7 +114,7 @@ Result indent(Budget& budget, const Value& input, const Arguments& arguments) {
     if (out.size() > budget.limits().value_bytes) break;
   }
   RETURN_IF_ERROR(budget.charge_bytes(out.size()));
-  return Value::string(std::move(out));
+  return text_like(input, std::move(out));
 }
 
 Result tojson(Budget& budget, const Value& input, const Arguments& arguments) {
@@ -162,7 +146,11 @@ Result tojson(Budget& budget, const Value& input, const Arguments& arguments) {
 }
 
 Result format(Budget& budget, const Value& input, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const std::string pattern, to_text(budget, input));
+  ASSIGN_OR_RETURN(std::string text, to_text(budget, input));
+  const Value pattern = text_like(input, std::move(text));
+  if (!arguments.named.empty() && !arguments.positional.empty()) {
+    return absl::InvalidArgumentError("can't handle positional and keyword arguments at the same time");
+  }
   if (arguments.named.empty()) {
     ASSIGN_OR_RETURN(const Value operands,
                      make_sequence(SequenceKind::kTuple, arguments.positional));
@@ -181,7 +169,7 @@ Result center(Budget& budget, const Value& input, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const int64_t width, bound.integer(0, 80));
   ASSIGN_OR_RETURN(const std::string text, to_text(budget, input));
   ASSIGN_OR_RETURN(std::string out, center_text(budget, text, width, " "));
-  return Value::string(std::move(out));
+  return text_like(input, std::move(out));
 }
 
 Result wordcount(Budget& budget, const Value& input, const Arguments& arguments) {
@@ -191,7 +179,7 @@ Result wordcount(Budget& budget, const Value& input, const Arguments& arguments)
   bool inside = false;
   for (std::string_view rest = text; !rest.empty();) {
     const DecodedRune rune = decode_rune(rest);
-    const bool word = is_word(rune.code_point);
+    const bool word = is_alnum(rune.code_point) || rune.code_point == '_';
     count += word && !inside ? 1 : 0;
     inside = word;
     rest.remove_prefix(rune.bytes);
@@ -200,19 +188,16 @@ Result wordcount(Budget& budget, const Value& input, const Arguments& arguments)
 }
 
 using Entry = std::pair<std::string_view, FilterFunction>;
-constexpr std::array<Entry, 16> kFilters = {{
+constexpr std::array<Entry, 13> kFilters = {{
     {"capitalize", simple<capitalize_text>},
     {"center", center},
-    {"e", simple<escape_html>},
-    {"escape", simple<escape_html>},
     {"format", format},
     {"indent", indent},
     {"join", join},
     {"lower", simple<to_lower>},
     {"replace", replace},
-    {"safe", simple<identity>},
     {"string", simple<identity>},
-    {"title", simple<title>},
+    {"title", title},
     {"tojson", tojson},
     {"trim", trim},
     {"upper", simple<to_upper>},
@@ -221,11 +206,6 @@ constexpr std::array<Entry, 16> kFilters = {{
 
 }  // namespace
 
-FilterFunction find_text_filter(std::string_view name) {
-  for (const auto& [key, filter] : kFilters) {
-    if (key == name) return filter;
-  }
-  return nullptr;
-}
+FilterTable text_filters() { return kFilters; }
 
 }  // namespace conclave::coordinator::jinja

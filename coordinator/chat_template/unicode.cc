@@ -4,11 +4,14 @@
 
 #include <algorithm>
 
+#include "coordinator/chat_template/unicode_tables.h"
+
 namespace conclave::coordinator::jinja {
 namespace {
 
 constexpr char32_t kLastCodePoint = 0x10ffff;
-constexpr char32_t kSharpS = 0xdf;
+constexpr char32_t kCapitalDottedI = 0x130;
+constexpr char32_t kCapitalSigma = 0x3a3;
 
 bool is_continuation(char byte) { return (static_cast<uint8_t>(byte) & 0xc0u) == 0x80u; }
 
@@ -126,7 +129,10 @@ bool is_alpha(char32_t c) {
   return kind >= UTF8PROC_CATEGORY_LU && kind <= UTF8PROC_CATEGORY_LO;
 }
 
-bool is_digit(char32_t c) { return category(c) == UTF8PROC_CATEGORY_ND; }
+bool is_decimal(char32_t c) { return category(c) == UTF8PROC_CATEGORY_ND; }
+bool is_digit(char32_t c) { return is_decimal(c) || is_digit_beyond_decimal(c); }
+bool is_numeric(char32_t c) { return is_digit(c) || is_numeric_beyond_digit(c); }
+bool is_alnum(char32_t c) { return is_alpha(c) || is_numeric(c); }
 
 bool is_word(char32_t c) {
   const utf8proc_category_t kind = category(c);
@@ -134,40 +140,121 @@ bool is_word(char32_t c) {
          (kind >= UTF8PROC_CATEGORY_MN && kind <= UTF8PROC_CATEGORY_NO);
 }
 
-bool is_upper(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LU; }
-bool is_lower(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LL; }
+bool is_upper(char32_t c) {
+  return category(c) == UTF8PROC_CATEGORY_LU || is_upper_beyond_category(c);
+}
+bool is_lower(char32_t c) {
+  return category(c) == UTF8PROC_CATEGORY_LL || is_lower_beyond_category(c);
+}
+bool is_title(char32_t c) { return category(c) == UTF8PROC_CATEGORY_LT; }
 
-std::string to_upper(std::string_view text) {
+bool is_identifier_start(char32_t c) {
+  const bool letter = is_alpha(c) || category(c) == UTF8PROC_CATEGORY_NL || c == '_';
+  return letter != starts_identifier_against_category(c);
+}
+
+bool is_identifier_part(char32_t c) {
+  const utf8proc_category_t kind = category(c);
+  const bool part = is_alpha(c) || kind == UTF8PROC_CATEGORY_NL || kind == UTF8PROC_CATEGORY_MN ||
+                    kind == UTF8PROC_CATEGORY_MC || kind == UTF8PROC_CATEGORY_ND ||
+                    kind == UTF8PROC_CATEGORY_PC;
+  return part != continues_identifier_against_category(c);
+}
+
+namespace {
+
+// Malformed bytes stay as they are.
+template <typename Append>
+std::string map_runes(std::string_view text, const Append& append) {
   std::string out;
   out.reserve(text.size());
-  while (!text.empty()) {
-    const DecodedRune rune = decode_rune(text);
-    if (rune.code_point == kSharpS) {
-      out += "SS";  // the one common letter whose upper case is two
-    } else if (rune.bytes == 1 && rune.code_point >= 0x80) {
-      out += text[0];
+  for (size_t at = 0; at < text.size();) {
+    const DecodedRune rune = decode_rune(text.substr(at));
+    if (rune.bytes == 1 && rune.code_point >= 0x80) {
+      out += text[at];
     } else {
-      append_rune(out, static_cast<char32_t>(
-                           utf8proc_toupper(static_cast<utf8proc_int32_t>(rune.code_point))));
+      append(out, rune.code_point, at);
     }
-    text.remove_prefix(rune.bytes);
+    at += rune.bytes;
   }
   return out;
 }
 
-std::string to_lower(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  while (!text.empty()) {
-    const DecodedRune rune = decode_rune(text);
-    if (rune.bytes == 1 && rune.code_point >= 0x80) {
-      out += text[0];
-    } else {
-      append_rune(out, static_cast<char32_t>(
-                           utf8proc_tolower(static_cast<utf8proc_int32_t>(rune.code_point))));
-    }
-    text.remove_prefix(rune.bytes);
+bool is_cased(char32_t c) { return is_upper(c) || is_lower(c) || is_title(c); }
+
+// Characters that do not decide whether a sigma ends a word.
+bool is_case_ignorable(char32_t c) {
+  switch (category(c)) {
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_SK:
+      return true;
+    default:
+      return c == '\'' || c == '.' || c == ':' || c == 0xb7 || c == 0x2018 || c == 0x2019 || c == 0x2024;
   }
+}
+
+char32_t rune_before(std::string_view text) {
+  size_t start = text.size() - 1;
+  for (int back = 0; back < 3 && start > 0 && is_continuation(text[start]); ++back) --start;
+  return decode_rune(text.substr(start)).code_point;
+}
+
+bool is_final_sigma(std::string_view text, size_t at) {
+  std::string_view before = text.substr(0, at);
+  while (!before.empty() && is_case_ignorable(rune_before(before))) {
+    std::string rune;
+    append_rune(rune, rune_before(before));
+    before.remove_suffix(std::min(before.size(), rune.size()));
+  }
+  if (before.empty() || !is_cased(rune_before(before))) return false;
+  std::string_view after = text.substr(at + decode_rune(text.substr(at)).bytes);
+  while (!after.empty() && is_case_ignorable(decode_rune(after).code_point)) {
+    after.remove_prefix(decode_rune(after).bytes);
+  }
+  return after.empty() || !is_cased(decode_rune(after).code_point);
+}
+
+}  // namespace
+
+std::string to_upper(std::string_view text) {
+  return map_runes(text, [](std::string& out, char32_t c, size_t) {
+    if (const char* longer = long_upper(c)) {
+      out += longer;
+    } else {
+      append_rune(out, static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c))));
+    }
+  });
+}
+
+std::string to_lower(std::string_view text) {
+  return map_runes(text, [text](std::string& out, char32_t c, size_t at) {
+    if (c == kCapitalDottedI) {
+      out += "i\xcc\x87";
+    } else if (c == kCapitalSigma) {
+      out += is_final_sigma(text, at) ? "\xcf\x82" : "\xcf\x83";
+    } else {
+      append_rune(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+    }
+  });
+}
+
+std::string fold_case(std::string_view text) {
+  return map_runes(text, [](std::string& out, char32_t c, size_t) {
+    utf8proc_int32_t folded[8];
+    int last_boundclass = 0;
+    const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), folded, 8,
+                                               UTF8PROC_CASEFOLD, &last_boundclass);
+    for (utf8proc_ssize_t i = 0; i < count; ++i) append_rune(out, static_cast<char32_t>(folded[i]));
+  });
+}
+
+std::string title_of(char32_t c) {
+  if (const char* longer = long_title(c)) return longer;
+  std::string out;
+  append_rune(out, static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c))));
   return out;
 }
 

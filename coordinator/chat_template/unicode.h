@@ -31,13 +31,22 @@ bool is_space(char32_t code_point);
 bool is_line_break(char32_t code_point);
 bool is_printable(char32_t code_point);
 bool is_alpha(char32_t code_point);
+bool is_decimal(char32_t code_point);  // str.isdecimal(); each of the next two holds more
 bool is_digit(char32_t code_point);
-bool is_word(char32_t code_point);
+bool is_numeric(char32_t code_point);
+bool is_alnum(char32_t code_point);
+bool is_word(char32_t code_point);  // of a name in a template
 bool is_upper(char32_t code_point);
 bool is_lower(char32_t code_point);
+bool is_title(char32_t code_point);
+bool is_identifier_start(char32_t code_point);
+bool is_identifier_part(char32_t code_point);
 
 std::string to_upper(std::string_view text);
-std::string to_lower(std::string_view text);
+std::string to_lower(std::string_view text);  // with the final sigma
+std::string fold_case(std::string_view text);
+// Of one character.
+std::string title_of(char32_t code_point);
 
 // strip(): whitespace if chars is null, else any of the code points in *chars.
 enum class StripSide { kLeft, kRight, kBoth };

@@ -45,6 +45,10 @@ Value Value::string(std::string value) {
   return Value(Data(std::make_shared<const std::string>(std::move(value))));
 }
 
+Value Value::markup(std::string value) {
+  return Value(Data(std::make_shared<const Markup>(Markup{std::move(value)})));
+}
+
 double Value::number() const {
   if (is_float()) return std::get<double>(data_);
   return static_cast<double>(integral().value_or(0));
@@ -72,9 +76,9 @@ bool Value::truthy() const {
 }
 
 bool Value::same_as(const Value& other) const {
+  if (is_string() && other.is_string()) return is_markup() == other.is_markup() && text() == other.text();
   if (data_.index() != other.data_.index()) return false;
   if (is_none() || is_undefined()) return is_none();
-  if (is_string()) return text() == other.text();
   if (is_float()) return number() == other.number();
   if (is_number()) return integral() == other.integral();
   const auto address = [](const Value& value) -> const void* {
@@ -82,6 +86,7 @@ bool Value::same_as(const Value& other) const {
     if (const void* found = value.as_dict()) return found;
     if (const void* found = value.as_namespace()) return found;
     if (const void* found = value.as_callable()) return found;
+    if (const void* found = value.as_cycler()) return found;
     return value.as_loop();
   };
   return address(*this) == address(other);
@@ -91,6 +96,7 @@ int Value::depth() const {
   if (const Sequence* sequence = as_sequence()) return sequence->depth;
   if (const Dict* dict = as_dict()) return dict->depth();
   if (const LoopState* loop = as_loop()) return loop->depth;
+  if (const Cycler* cycler = as_cycler()) return cycler->depth;
   if (const Callable* callable = as_callable()) return callable->self.depth() + 1;
   return as_namespace() != nullptr ? 1 : 0;
 }
@@ -101,8 +107,11 @@ std::string Value::type_name() const {
   if (is_bool()) return "bool";
   if (is_int()) return "int";
   if (is_float()) return "float";
-  if (is_string()) return "str";
-  if (const Sequence* sequence = as_sequence()) return sequence_type(sequence->kind);
+  if (is_string()) return is_markup() ? "Markup" : "str";
+  if (const Cycler* cycler = as_cycler()) return cycler->joiner ? "Joiner" : "Cycler";
+  if (const Sequence* sequence = as_sequence()) {
+    return sequence->group ? "_GroupTuple" : sequence_type(sequence->kind);
+  }
   if (as_dict() != nullptr) return "dict";
   if (as_namespace() != nullptr) return "Namespace";
   if (as_loop() != nullptr) return "LoopContext";

@@ -26,6 +26,7 @@ class Dict;
 struct Namespace;
 struct Callable;
 struct LoopState;
+struct Cycler;
 
 // Jinja's default Undefined: prints as nothing, is false and empty; using it otherwise is an error
 // with this message.
@@ -33,6 +34,10 @@ struct Undefined {
   std::shared_ptr<const std::string> message;
 };
 struct None {};
+// markupsafe's Markup: text that is escaped already. A str in all, but it escapes what is put into it.
+struct Markup {
+  std::string text;
+};
 
 class Value {
  public:
@@ -44,6 +49,8 @@ class Value {
   static Value string(std::string value);
   static Value string(std::string_view value) { return string(std::string(value)); }
   static Value string(const char* value) { return string(std::string(value)); }
+  static Value markup(std::string value);
+  static Value of(std::shared_ptr<Cycler> value) { return Value(Data(std::move(value))); }
   static Value of(std::shared_ptr<Sequence> value) { return Value(Data(std::move(value))); }
   static Value of(std::shared_ptr<const Dict> value) { return Value(Data(std::move(value))); }
   static Value of(std::shared_ptr<Namespace> value) { return Value(Data(std::move(value))); }
@@ -56,10 +63,14 @@ class Value {
   bool is_int() const { return std::holds_alternative<int64_t>(data_); }
   bool is_float() const { return std::holds_alternative<double>(data_); }
   bool is_number() const { return is_bool() || is_int() || is_float(); }
-  bool is_string() const { return std::holds_alternative<StringPtr>(data_); }
+  bool is_string() const { return std::holds_alternative<StringPtr>(data_) || is_markup(); }
+  bool is_markup() const { return std::holds_alternative<MarkupPtr>(data_); }
 
   // Precondition: the matching is_*() or a non-null as_*().
-  const std::string& text() const { return **std::get_if<StringPtr>(&data_); }
+  const std::string& text() const {
+    const MarkupPtr* marked = std::get_if<MarkupPtr>(&data_);
+    return marked != nullptr ? (*marked)->text : **std::get_if<StringPtr>(&data_);
+  }
   double number() const;                     // of a bool, int or float
   std::optional<int64_t> integral() const;   // of a bool or int; nothing otherwise
   const std::string& undefined_message() const;
@@ -68,6 +79,7 @@ class Value {
   const Dict* as_dict() const { return pointer<std::shared_ptr<const Dict>>(); }
   Namespace* as_namespace() const { return pointer<std::shared_ptr<Namespace>>(); }
   const Callable* as_callable() const { return pointer<std::shared_ptr<const Callable>>(); }
+  Cycler* as_cycler() const { return pointer<std::shared_ptr<Cycler>>(); }
   LoopState* as_loop() const { return pointer<std::shared_ptr<LoopState>>(); }
 
   // Python's bool(x).
@@ -81,10 +93,11 @@ class Value {
 
  private:
   using StringPtr = std::shared_ptr<const std::string>;
+  using MarkupPtr = std::shared_ptr<const Markup>;
   using Data = std::variant<None, Undefined, bool, int64_t, double, StringPtr,
                             std::shared_ptr<Sequence>, std::shared_ptr<const Dict>,
                             std::shared_ptr<Namespace>, std::shared_ptr<const Callable>,
-                            std::shared_ptr<LoopState>>;
+                            std::shared_ptr<LoopState>, MarkupPtr, std::shared_ptr<Cycler>>;
   explicit Value(Data data) : data_(std::move(data)) {}
   template <typename Pointer>
   auto pointer() const -> decltype(std::declval<Pointer>().get()) {
@@ -105,6 +118,8 @@ struct Sequence {
   int depth = 1;
   std::string range_text;  // repr of a range
   bool consumed = false;   // of an iterator
+  bool group = false;      // groupby's tuple: items are also .grouper and .list
+  int64_t start = 0, stop = 0, step = 1;  // of a range
 };
 
 // Errors if the elements nest deeper than kMaxValueDepth.
@@ -137,6 +152,14 @@ struct Namespace {
   std::vector<std::pair<std::string, Value>> attributes;
   const Value* find(std::string_view name) const;
   void set(std::string_view name, Value value);
+};
+
+// Jinja's cycler and joiner: counters that a template advances. Their items never change.
+struct Cycler {
+  bool joiner = false;
+  std::vector<Value> items;  // of a joiner: "", then its separator for ever
+  size_t position = 0;
+  int depth = 1;
 };
 
 struct Macro;  // AST node

@@ -1,9 +1,12 @@
 #include "coordinator/chat_template/value_json.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -15,6 +18,13 @@ namespace conclave::coordinator::jinja {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr size_t kMaxSafeDigits = 19;  // shorter numbers fit int64
+
+absl::Status beyond_int64(std::string_view digits) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("the number ", std::string(digits), " does not fit a 64-bit integer; send it as text"));
+}
 
 absl::StatusOr<Value> convert(const Json& json, int depth) {
   if (depth > kMaxValueDepth) {
@@ -32,7 +42,7 @@ absl::StatusOr<Value> convert(const Json& json, int depth) {
     case Json::value_t::number_unsigned: {
       const auto number = json.get<uint64_t>();
       if (number > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-        return Value::real(static_cast<double>(number));
+        return beyond_int64(absl::StrCat(number));
       }
       return Value::integer(static_cast<int64_t>(number));
     }
@@ -210,6 +220,25 @@ class JsonWriter {
 };
 
 }  // namespace
+
+absl::Status check_integers(std::string_view json_text) {
+  for (size_t at = 0; at < json_text.size();) {
+    if (json_text[at] == '"') {
+      for (++at; at < json_text.size() && json_text[at] != '"'; ++at) at += json_text[at] == '\\' ? 1 : 0;
+      ++at;
+      continue;
+    }
+    const size_t end = std::min(json_text.find_first_not_of("+-.0123456789eE", at), json_text.size());
+    const std::string_view number = json_text.substr(at, end - at);
+    int64_t value = 0;
+    if (number.size() >= kMaxSafeDigits && number.find_first_of(".eE") == std::string_view::npos &&
+        std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc::result_out_of_range) {
+      return beyond_int64(number);
+    }
+    at = std::max(end, at + 1);
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<Value> value_from_json(const Json& json) { return convert(json, 0); }
 

@@ -4,14 +4,19 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/chat_template/budget.h"
 #include "coordinator/chat_template/value.h"
 
 namespace conclave::coordinator::jinja {
 
-// INVALID_ARGUMENT if nested deeper than kMaxValueDepth or binary. Integers beyond int64 become floats.
+// INVALID_ARGUMENT for an integer in this JSON text that does not fit int64: JSON readers make it another number.
+absl::Status check_integers(std::string_view json_text);
+
+// INVALID_ARGUMENT if nested deeper than kMaxValueDepth or binary, or for an integer beyond int64.
 absl::StatusOr<Value> value_from_json(const nlohmann::ordered_json& json);
 
 // json.dumps() with these arguments, as Hugging Face's tojson filter calls it.

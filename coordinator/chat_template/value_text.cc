@@ -30,6 +30,7 @@ class ReprWriter {
     if (const Sequence* sequence = value.as_sequence()) return write_sequence(*sequence, depth);
     if (const Dict* dict = value.as_dict()) return write_dict(*dict, depth);
     if (const Namespace* space = value.as_namespace()) return write_namespace(*space, depth);
+    if (value.is_markup()) return add(absl::StrCat("Markup(", string_repr(value.text()), ")"));
     return add(value.is_string() ? string_repr(value.text()) : scalar(value));
   }
 
@@ -41,6 +42,9 @@ class ReprWriter {
     if (value.is_float()) return float_repr(value.number());
     if (const LoopState* loop = value.as_loop()) {
       return absl::StrCat("<LoopContext ", loop->index0 + 1, ">");
+    }
+    if (const Cycler* cycler = value.as_cycler()) {
+      return absl::StrCat("<jinja2.utils.", cycler->joiner ? "Joiner" : "Cycler", " object>");
     }
     const Callable& callable = *value.as_callable();
     const bool macro = callable.kind == Callable::Kind::kMacro;
@@ -184,6 +188,22 @@ std::string string_repr(std::string_view text) {
     text.remove_prefix(rune.bytes);
   }
   out += quote;
+  return out;
+}
+
+std::string ascii_repr(std::string_view repr) {
+  std::string out;
+  while (!repr.empty()) {
+    const DecodedRune rune = decode_rune(repr);
+    const char32_t c = rune.code_point;
+    if (c < 0x80) {
+      out += repr.substr(0, rune.bytes);
+    } else {
+      out += c < 0x100 ? "\\x" : c < 0x10000 ? "\\u" : "\\U";
+      append_hex(out, c, c < 0x100 ? 2 : c < 0x10000 ? 4 : 8);
+    }
+    repr.remove_prefix(rune.bytes);
+  }
   return out;
 }
 

@@ -15,6 +15,7 @@ namespace conclave::coordinator::jinja {
 
 std::string float_repr(double value);
 std::string string_repr(std::string_view text);
+std::string ascii_repr(std::string_view repr);  // ascii() of what repr() gave
 
 // Appends str(value); charges what it writes.
 absl::Status append_text(Budget& budget, const Value& value, std::string& out);

@@ -11,7 +11,8 @@ std::string part_path(const std::string& content_path, size_t index) {
   return content_path + "[" + std::to_string(index) + "]";
 }
 
-// Text of a content part; fails for anything that is not text.
+// Text of a content part; fails for anything that is not text. A refusal has no text of the answer: templates
+// find it as message.refusal, where answers carry it as well.
 std::optional<std::string> part_text(FieldReader& reader, const Json& part,
                                      const std::string& path) {
   if (part.is_string()) return part.get<std::string>();
@@ -20,6 +21,7 @@ std::optional<std::string> part_text(FieldReader& reader, const Json& part,
     reader.fail(path, "'" + path + "' must be an object with a 'type'.", "invalid_type");
     return std::nullopt;
   }
+  if (*type == "refusal") return "";
   if (*type != "text") {
     reader.fail(path,
                 "'" + path + "' is of type \"" + type->get<std::string>().substr(0, 64) +
@@ -53,8 +55,19 @@ std::optional<std::string> content_text(FieldReader& reader, const Json& content
   return joined;
 }
 
+std::optional<std::string> refusal_of_parts(const Json* content) {
+  if (content == nullptr || !content->is_array()) return std::nullopt;
+  for (const Json& part : *content) {
+    if (!part.is_object() || part.value("type", Json()) != "refusal") continue;
+    if (const auto said = part.find("refusal"); said != part.end() && said->is_string()) {
+      return said->get<std::string>();
+    }
+  }
+  return std::nullopt;
+}
+
 bool is_role(const std::string& role) {
-  constexpr std::array kRoles = {"developer", "system", "user", "assistant", "tool"};
+  constexpr std::array kRoles = {"developer", "system", "user", "assistant", "tool", "function"};
   for (const char* known : kRoles) {
     if (role == known) return true;
   }
@@ -69,7 +82,7 @@ std::string read_role(FieldReader& reader, FieldReader& fields) {
   } else if (!role.has_value()) {
     reader.fail(where, "'" + where + "' is missing.", "missing_required_parameter");
   } else if (!is_role(*role)) {
-    reader.fail(where, "'" + where + "' must be developer, system, user, assistant or tool.",
+    reader.fail(where, "'" + where + "' must be developer, system, user, assistant, tool or function.",
                 "invalid_value");
   }
   return role.value_or("");
@@ -88,8 +101,8 @@ Json read_message(FieldReader& reader, const Json& message, const std::string& p
   std::optional<std::string> text;
   if (content != nullptr) {
     text = content_text(reader, *content, path + ".content");
-  } else if (role == "assistant" && tool_calls != nullptr) {
-    text = "";
+  } else if (role == "assistant" || role == "function") {
+    text = "";  // answers that only refuse or call have none
   } else {
     reader.fail(path + ".content", "'" + path + ".content' is missing.",
                 "missing_required_parameter");
@@ -103,6 +116,9 @@ Json read_message(FieldReader& reader, const Json& message, const std::string& p
   // Templates know no developer: it is the newer name of system.
   out["role"] = role == "developer" ? "system" : role;
   out["content"] = std::move(*text);
+  if (const auto refusal = refusal_of_parts(content)) {
+    if (fields.find("refusal") == nullptr) out["refusal"] = *refusal;
+  }
   return out;
 }
 
@@ -141,6 +157,10 @@ void read_chat_prompt(FieldReader& reader, ChatPrompt* prompt) {
   const Json* arguments = reader.find("chat_template_kwargs");
   if (arguments == nullptr) return;
   if (!arguments->is_object()) return reader.fail_type("chat_template_kwargs", "an object");
+  if (arguments->contains("messages")) {
+    return reader.fail("chat_template_kwargs.messages",
+                       "'chat_template_kwargs' cannot replace the messages; send them in 'messages'.", "invalid_value");
+  }
   prompt->template_arguments = *arguments;
 }
 

@@ -21,7 +21,9 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
   bool boolean(bool value) override { return add(Json(value)) != nullptr; }
   bool number_integer(number_integer_t value) override { return add(Json(value)) != nullptr; }
   bool number_unsigned(number_unsigned_t value) override { return add(Json(value)) != nullptr; }
-  bool number_float(number_float_t value, const string_t&) override {
+  bool number_float(number_float_t value, const string_t& text) override {
+    // An integer that no 64 bits hold: as a double it would be another number.
+    if (text.find_first_of(".eE") == string_t::npos) return fail("the number " + text.substr(0, 64) + " does not fit 64 bits");
     return add(Json(value)) != nullptr;
   }
   bool string(string_t& value) override { return add(Json(std::move(value))) != nullptr; }

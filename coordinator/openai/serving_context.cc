@@ -4,23 +4,26 @@
 #include <utility>
 
 #include "base/log.h"
+#include "coordinator/chat_template/chat_variables.h"
 
 namespace conclave::coordinator {
 namespace {
 
-constexpr size_t kMaxRememberedNames = 256;
+constexpr size_t kMaxRemembered = 256;
 constexpr size_t kMaxNameBytes = 64;
 constexpr size_t kShortFingerprint = 8;
 
 }  // namespace
 
+bool SeenTexts::note(const std::string& text) const {
+  std::lock_guard lock(mutex_);
+  return seen_.size() < kMaxRemembered && seen_.insert(text).second;
+}
+
 void UnknownFieldLog::note(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     const std::string shortened = name.substr(0, kMaxNameBytes);
-    {
-      std::lock_guard lock(mutex_);
-      if (seen_.size() >= kMaxRememberedNames || !seen_.insert(shortened).second) continue;
-    }
+    if (!seen_.note(shortened)) continue;
     log_warning("a request field is unknown and has no effect (said once per name)",
                 {{"field", shortened}});
   }
@@ -73,18 +76,21 @@ std::optional<ApiError> encode_chat(const ServingContext& context, const ChatPro
     return bad_request("The model has no chat template; use /v1/completions.", "messages",
                        "unsupported_value");
   }
-  // As in transformers, a request's chat_template_kwargs come before the tokens of the same names.
-  Json variables = prompt.template_arguments;
-  variables["messages"] = prompt.messages;
-  variables["add_generation_prompt"] = prompt.add_generation_prompt;
-  for (const auto& [name, token] : context.tokenizer->special_tokens()) {
-    if (!variables.contains(name)) variables[name] = token;
+  ChatVariables chat{.messages = prompt.messages,
+                     .add_generation_prompt = prompt.add_generation_prompt,
+                     .special_tokens = context.tokenizer->special_tokens(),
+                     .reasoning_effort = prompt.reasoning_effort,
+                     .arguments = prompt.template_arguments};
+  const auto variables = chat_variables(std::move(chat));
+  const auto text = variables.ok() ? context.chat_template->render(*variables) : variables.status();
+  if (absl::IsInvalidArgument(text.status())) {
+    return bad_request("The chat template refused the messages: " + std::string(text.status().message()),
+                       "messages", "invalid_value");
   }
-  const auto text = context.chat_template->render(variables);
   if (!text.ok()) {
-    return bad_request(
-        "The chat template refused the messages: " + std::string(text.status().message()),
-        "messages", "invalid_value");
+    const std::string fault(text.status().message());
+    if (context.template_faults.note(fault)) log_error("the chat template failed (said once per fault)", {{"error", fault}});
+    return bad_request("The model's chat template failed: " + fault, std::nullopt, "chat_template_error");
   }
   *ids = context.tokenizer->encode(*text, prompt.add_special_tokens);
   return std::nullopt;

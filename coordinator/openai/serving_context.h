@@ -21,14 +21,23 @@
 
 namespace conclave::coordinator {
 
+// Remembers texts, so that each is logged once. Thread-safe, bounded: when it is full, nothing is new.
+class SeenTexts {
+ public:
+  bool note(const std::string& text) const;  // whether the text is new
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::set<std::string> seen_;
+};
+
 // Names of request fields that nothing looks at, each logged once. Thread-safe, bounded.
 class UnknownFieldLog {
  public:
   void note(const std::vector<std::string>& names);
 
  private:
-  std::mutex mutex_;
-  std::set<std::string> seen_;
+  SeenTexts seen_;
 };
 
 struct ServingContext {
@@ -43,6 +52,7 @@ struct ServingContext {
   std::string version;
   std::shared_ptr<std::atomic<int64_t>> last_token_ns = std::make_shared<std::atomic<int64_t>>(0);
   UnknownFieldLog unknown_fields;
+  SeenTexts template_faults;
 };
 
 // "fp_<kernel set>_<compute>_<short model fingerprint>".

@@ -1,0 +1,268 @@
+// Written by scripts/make_unicode_tables.py from Unicode 14.0.0.
+#include "coordinator/chat_template/unicode_tables.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace conclave::coordinator::jinja {
+namespace {
+
+struct Range {
+  char32_t first;
+  char32_t last;
+};
+struct CaseMapping {
+  char32_t from;
+  const char* to;
+};
+
+constexpr Range kDigits[] = {
+    {0xb2, 0xb3}, {0xb9, 0xb9}, {0x1369, 0x1371}, {0x19da, 0x19da}, {0x2070, 0x2070},
+    {0x2074, 0x2079}, {0x2080, 0x2089}, {0x2460, 0x2468}, {0x2474, 0x247c}, {0x2488, 0x2490},
+    {0x24ea, 0x24ea}, {0x24f5, 0x24fd}, {0x24ff, 0x24ff}, {0x2776, 0x277e}, {0x2780, 0x2788},
+    {0x278a, 0x2792}, {0x10a40, 0x10a43}, {0x10e60, 0x10e68}, {0x11052, 0x1105a},
+    {0x1f100, 0x1f10a},
+};
+constexpr Range kNumerics[] = {
+    {0xbc, 0xbe}, {0x9f4, 0x9f9}, {0xb72, 0xb77}, {0xbf0, 0xbf2}, {0xc78, 0xc7e}, {0xd58, 0xd5e},
+    {0xd70, 0xd78}, {0xf2a, 0xf33}, {0x1372, 0x137c}, {0x16ee, 0x16f0}, {0x17f0, 0x17f9},
+    {0x2150, 0x2182}, {0x2185, 0x2189}, {0x2469, 0x2473}, {0x247d, 0x2487}, {0x2491, 0x249b},
+    {0x24eb, 0x24f4}, {0x24fe, 0x24fe}, {0x277f, 0x277f}, {0x2789, 0x2789}, {0x2793, 0x2793},
+    {0x2cfd, 0x2cfd}, {0x3007, 0x3007}, {0x3021, 0x3029}, {0x3038, 0x303a}, {0x3192, 0x3195},
+    {0x3220, 0x3229}, {0x3248, 0x324f}, {0x3251, 0x325f}, {0x3280, 0x3289}, {0x32b1, 0x32bf},
+    {0x3405, 0x3405}, {0x3483, 0x3483}, {0x382a, 0x382a}, {0x3b4d, 0x3b4d}, {0x4e00, 0x4e00},
+    {0x4e03, 0x4e03}, {0x4e07, 0x4e07}, {0x4e09, 0x4e09}, {0x4e5d, 0x4e5d}, {0x4e8c, 0x4e8c},
+    {0x4e94, 0x4e94}, {0x4e96, 0x4e96}, {0x4ebf, 0x4ec0}, {0x4edf, 0x4edf}, {0x4ee8, 0x4ee8},
+    {0x4f0d, 0x4f0d}, {0x4f70, 0x4f70}, {0x5104, 0x5104}, {0x5146, 0x5146}, {0x5169, 0x5169},
+    {0x516b, 0x516b}, {0x516d, 0x516d}, {0x5341, 0x5341}, {0x5343, 0x5345}, {0x534c, 0x534c},
+    {0x53c1, 0x53c4}, {0x56db, 0x56db}, {0x58f1, 0x58f1}, {0x58f9, 0x58f9}, {0x5e7a, 0x5e7a},
+    {0x5efe, 0x5eff}, {0x5f0c, 0x5f0e}, {0x5f10, 0x5f10}, {0x62fe, 0x62fe}, {0x634c, 0x634c},
+    {0x67d2, 0x67d2}, {0x6f06, 0x6f06}, {0x7396, 0x7396}, {0x767e, 0x767e}, {0x8086, 0x8086},
+    {0x842c, 0x842c}, {0x8cae, 0x8cae}, {0x8cb3, 0x8cb3}, {0x8d30, 0x8d30}, {0x9621, 0x9621},
+    {0x9646, 0x9646}, {0x964c, 0x964c}, {0x9678, 0x9678}, {0x96f6, 0x96f6}, {0xa6e6, 0xa6ef},
+    {0xa830, 0xa835}, {0xf96b, 0xf96b}, {0xf973, 0xf973}, {0xf978, 0xf978}, {0xf9b2, 0xf9b2},
+    {0xf9d1, 0xf9d1}, {0xf9d3, 0xf9d3}, {0xf9fd, 0xf9fd}, {0x10107, 0x10133}, {0x10140, 0x10178},
+    {0x1018a, 0x1018b}, {0x102e1, 0x102fb}, {0x10320, 0x10323}, {0x10341, 0x10341},
+    {0x1034a, 0x1034a}, {0x103d1, 0x103d5}, {0x10858, 0x1085f}, {0x10879, 0x1087f},
+    {0x108a7, 0x108af}, {0x108fb, 0x108ff}, {0x10916, 0x1091b}, {0x109bc, 0x109bd},
+    {0x109c0, 0x109cf}, {0x109d2, 0x109ff}, {0x10a44, 0x10a48}, {0x10a7d, 0x10a7e},
+    {0x10a9d, 0x10a9f}, {0x10aeb, 0x10aef}, {0x10b58, 0x10b5f}, {0x10b78, 0x10b7f},
+    {0x10ba9, 0x10baf}, {0x10cfa, 0x10cff}, {0x10e69, 0x10e7e}, {0x10f1d, 0x10f26},
+    {0x10f51, 0x10f54}, {0x10fc5, 0x10fcb}, {0x1105b, 0x11065}, {0x111e1, 0x111f4},
+    {0x1173a, 0x1173b}, {0x118ea, 0x118f2}, {0x11c5a, 0x11c6c}, {0x11fc0, 0x11fd4},
+    {0x12400, 0x1246e}, {0x16b5b, 0x16b61}, {0x16e80, 0x16e96}, {0x1d2e0, 0x1d2f3},
+    {0x1d360, 0x1d378}, {0x1e8c7, 0x1e8cf}, {0x1ec71, 0x1ecab}, {0x1ecad, 0x1ecaf},
+    {0x1ecb1, 0x1ecb4}, {0x1ed01, 0x1ed2d}, {0x1ed2f, 0x1ed3d}, {0x1f10b, 0x1f10c},
+    {0x20001, 0x20001}, {0x20064, 0x20064}, {0x200e2, 0x200e2}, {0x20121, 0x20121},
+    {0x2092a, 0x2092a}, {0x20983, 0x20983}, {0x2098c, 0x2098c}, {0x2099c, 0x2099c},
+    {0x20aea, 0x20aea}, {0x20afd, 0x20afd}, {0x20b19, 0x20b19}, {0x22390, 0x22390},
+    {0x22998, 0x22998}, {0x23b1b, 0x23b1b}, {0x2626d, 0x2626d}, {0x2f890, 0x2f890},
+};
+constexpr Range kOtherLower[] = {
+    {0xaa, 0xaa}, {0xba, 0xba}, {0x2b0, 0x2b8}, {0x2c0, 0x2c1}, {0x2e0, 0x2e4}, {0x345, 0x345},
+    {0x37a, 0x37a}, {0x1d2c, 0x1d6a}, {0x1d78, 0x1d78}, {0x1d9b, 0x1dbf}, {0x2071, 0x2071},
+    {0x207f, 0x207f}, {0x2090, 0x209c}, {0x2170, 0x217f}, {0x24d0, 0x24e9}, {0x2c7c, 0x2c7d},
+    {0xa69c, 0xa69d}, {0xa770, 0xa770}, {0xa7f8, 0xa7f9}, {0xab5c, 0xab5f}, {0x10780, 0x10780},
+    {0x10783, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba},
+};
+constexpr Range kOtherUpper[] = {
+    {0x2160, 0x216f}, {0x24b6, 0x24cf}, {0x1f130, 0x1f149}, {0x1f150, 0x1f169},
+    {0x1f170, 0x1f189},
+};
+constexpr Range kOtherIdentifierStart[] = {
+    {0x37a, 0x37a}, {0xe33, 0xe33}, {0xeb3, 0xeb3}, {0x1885, 0x1886}, {0x2118, 0x2118},
+    {0x212e, 0x212e}, {0x2e2f, 0x2e2f}, {0xfc5e, 0xfc63}, {0xfdfa, 0xfdfb}, {0xfe70, 0xfe70},
+    {0xfe72, 0xfe72}, {0xfe74, 0xfe74}, {0xfe76, 0xfe76}, {0xfe78, 0xfe78}, {0xfe7a, 0xfe7a},
+    {0xfe7c, 0xfe7c}, {0xfe7e, 0xfe7e}, {0xff9e, 0xff9f},
+};
+constexpr Range kOtherIdentifierPart[] = {
+    {0xb7, 0xb7}, {0x37a, 0x37a}, {0x387, 0x387}, {0x1369, 0x1371}, {0x19da, 0x19da},
+    {0x2118, 0x2118}, {0x212e, 0x212e}, {0x2e2f, 0x2e2f}, {0xfc5e, 0xfc63}, {0xfdfa, 0xfdfb},
+    {0xfe70, 0xfe70}, {0xfe72, 0xfe72}, {0xfe74, 0xfe74}, {0xfe76, 0xfe76}, {0xfe78, 0xfe78},
+    {0xfe7a, 0xfe7a}, {0xfe7c, 0xfe7c}, {0xfe7e, 0xfe7e},
+};
+constexpr CaseMapping kLongUpper[] = {
+    {0xdf, "\x53\x53"},
+    {0x149, "\xca\xbc\x4e"},
+    {0x1f0, "\x4a\xcc\x8c"},
+    {0x390, "\xce\x99\xcc\x88\xcc\x81"},
+    {0x3b0, "\xce\xa5\xcc\x88\xcc\x81"},
+    {0x587, "\xd4\xb5\xd5\x92"},
+    {0x1e96, "\x48\xcc\xb1"},
+    {0x1e97, "\x54\xcc\x88"},
+    {0x1e98, "\x57\xcc\x8a"},
+    {0x1e99, "\x59\xcc\x8a"},
+    {0x1e9a, "\x41\xca\xbe"},
+    {0x1f50, "\xce\xa5\xcc\x93"},
+    {0x1f52, "\xce\xa5\xcc\x93\xcc\x80"},
+    {0x1f54, "\xce\xa5\xcc\x93\xcc\x81"},
+    {0x1f56, "\xce\xa5\xcc\x93\xcd\x82"},
+    {0x1f80, "\xe1\xbc\x88\xce\x99"},
+    {0x1f81, "\xe1\xbc\x89\xce\x99"},
+    {0x1f82, "\xe1\xbc\x8a\xce\x99"},
+    {0x1f83, "\xe1\xbc\x8b\xce\x99"},
+    {0x1f84, "\xe1\xbc\x8c\xce\x99"},
+    {0x1f85, "\xe1\xbc\x8d\xce\x99"},
+    {0x1f86, "\xe1\xbc\x8e\xce\x99"},
+    {0x1f87, "\xe1\xbc\x8f\xce\x99"},
+    {0x1f88, "\xe1\xbc\x88\xce\x99"},
+    {0x1f89, "\xe1\xbc\x89\xce\x99"},
+    {0x1f8a, "\xe1\xbc\x8a\xce\x99"},
+    {0x1f8b, "\xe1\xbc\x8b\xce\x99"},
+    {0x1f8c, "\xe1\xbc\x8c\xce\x99"},
+    {0x1f8d, "\xe1\xbc\x8d\xce\x99"},
+    {0x1f8e, "\xe1\xbc\x8e\xce\x99"},
+    {0x1f8f, "\xe1\xbc\x8f\xce\x99"},
+    {0x1f90, "\xe1\xbc\xa8\xce\x99"},
+    {0x1f91, "\xe1\xbc\xa9\xce\x99"},
+    {0x1f92, "\xe1\xbc\xaa\xce\x99"},
+    {0x1f93, "\xe1\xbc\xab\xce\x99"},
+    {0x1f94, "\xe1\xbc\xac\xce\x99"},
+    {0x1f95, "\xe1\xbc\xad\xce\x99"},
+    {0x1f96, "\xe1\xbc\xae\xce\x99"},
+    {0x1f97, "\xe1\xbc\xaf\xce\x99"},
+    {0x1f98, "\xe1\xbc\xa8\xce\x99"},
+    {0x1f99, "\xe1\xbc\xa9\xce\x99"},
+    {0x1f9a, "\xe1\xbc\xaa\xce\x99"},
+    {0x1f9b, "\xe1\xbc\xab\xce\x99"},
+    {0x1f9c, "\xe1\xbc\xac\xce\x99"},
+    {0x1f9d, "\xe1\xbc\xad\xce\x99"},
+    {0x1f9e, "\xe1\xbc\xae\xce\x99"},
+    {0x1f9f, "\xe1\xbc\xaf\xce\x99"},
+    {0x1fa0, "\xe1\xbd\xa8\xce\x99"},
+    {0x1fa1, "\xe1\xbd\xa9\xce\x99"},
+    {0x1fa2, "\xe1\xbd\xaa\xce\x99"},
+    {0x1fa3, "\xe1\xbd\xab\xce\x99"},
+    {0x1fa4, "\xe1\xbd\xac\xce\x99"},
+    {0x1fa5, "\xe1\xbd\xad\xce\x99"},
+    {0x1fa6, "\xe1\xbd\xae\xce\x99"},
+    {0x1fa7, "\xe1\xbd\xaf\xce\x99"},
+    {0x1fa8, "\xe1\xbd\xa8\xce\x99"},
+    {0x1fa9, "\xe1\xbd\xa9\xce\x99"},
+    {0x1faa, "\xe1\xbd\xaa\xce\x99"},
+    {0x1fab, "\xe1\xbd\xab\xce\x99"},
+    {0x1fac, "\xe1\xbd\xac\xce\x99"},
+    {0x1fad, "\xe1\xbd\xad\xce\x99"},
+    {0x1fae, "\xe1\xbd\xae\xce\x99"},
+    {0x1faf, "\xe1\xbd\xaf\xce\x99"},
+    {0x1fb2, "\xe1\xbe\xba\xce\x99"},
+    {0x1fb3, "\xce\x91\xce\x99"},
+    {0x1fb4, "\xce\x86\xce\x99"},
+    {0x1fb6, "\xce\x91\xcd\x82"},
+    {0x1fb7, "\xce\x91\xcd\x82\xce\x99"},
+    {0x1fbc, "\xce\x91\xce\x99"},
+    {0x1fc2, "\xe1\xbf\x8a\xce\x99"},
+    {0x1fc3, "\xce\x97\xce\x99"},
+    {0x1fc4, "\xce\x89\xce\x99"},
+    {0x1fc6, "\xce\x97\xcd\x82"},
+    {0x1fc7, "\xce\x97\xcd\x82\xce\x99"},
+    {0x1fcc, "\xce\x97\xce\x99"},
+    {0x1fd2, "\xce\x99\xcc\x88\xcc\x80"},
+    {0x1fd3, "\xce\x99\xcc\x88\xcc\x81"},
+    {0x1fd6, "\xce\x99\xcd\x82"},
+    {0x1fd7, "\xce\x99\xcc\x88\xcd\x82"},
+    {0x1fe2, "\xce\xa5\xcc\x88\xcc\x80"},
+    {0x1fe3, "\xce\xa5\xcc\x88\xcc\x81"},
+    {0x1fe4, "\xce\xa1\xcc\x93"},
+    {0x1fe6, "\xce\xa5\xcd\x82"},
+    {0x1fe7, "\xce\xa5\xcc\x88\xcd\x82"},
+    {0x1ff2, "\xe1\xbf\xba\xce\x99"},
+    {0x1ff3, "\xce\xa9\xce\x99"},
+    {0x1ff4, "\xce\x8f\xce\x99"},
+    {0x1ff6, "\xce\xa9\xcd\x82"},
+    {0x1ff7, "\xce\xa9\xcd\x82\xce\x99"},
+    {0x1ffc, "\xce\xa9\xce\x99"},
+    {0xfb00, "\x46\x46"},
+    {0xfb01, "\x46\x49"},
+    {0xfb02, "\x46\x4c"},
+    {0xfb03, "\x46\x46\x49"},
+    {0xfb04, "\x46\x46\x4c"},
+    {0xfb05, "\x53\x54"},
+    {0xfb06, "\x53\x54"},
+    {0xfb13, "\xd5\x84\xd5\x86"},
+    {0xfb14, "\xd5\x84\xd4\xb5"},
+    {0xfb15, "\xd5\x84\xd4\xbb"},
+    {0xfb16, "\xd5\x8e\xd5\x86"},
+    {0xfb17, "\xd5\x84\xd4\xbd"},
+};
+constexpr CaseMapping kLongTitle[] = {
+    {0xdf, "\x53\x73"},
+    {0x149, "\xca\xbc\x4e"},
+    {0x1f0, "\x4a\xcc\x8c"},
+    {0x390, "\xce\x99\xcc\x88\xcc\x81"},
+    {0x3b0, "\xce\xa5\xcc\x88\xcc\x81"},
+    {0x587, "\xd4\xb5\xd6\x82"},
+    {0x1e96, "\x48\xcc\xb1"},
+    {0x1e97, "\x54\xcc\x88"},
+    {0x1e98, "\x57\xcc\x8a"},
+    {0x1e99, "\x59\xcc\x8a"},
+    {0x1e9a, "\x41\xca\xbe"},
+    {0x1f50, "\xce\xa5\xcc\x93"},
+    {0x1f52, "\xce\xa5\xcc\x93\xcc\x80"},
+    {0x1f54, "\xce\xa5\xcc\x93\xcc\x81"},
+    {0x1f56, "\xce\xa5\xcc\x93\xcd\x82"},
+    {0x1fb2, "\xe1\xbe\xba\xcd\x85"},
+    {0x1fb4, "\xce\x86\xcd\x85"},
+    {0x1fb6, "\xce\x91\xcd\x82"},
+    {0x1fb7, "\xce\x91\xcd\x82\xcd\x85"},
+    {0x1fc2, "\xe1\xbf\x8a\xcd\x85"},
+    {0x1fc4, "\xce\x89\xcd\x85"},
+    {0x1fc6, "\xce\x97\xcd\x82"},
+    {0x1fc7, "\xce\x97\xcd\x82\xcd\x85"},
+    {0x1fd2, "\xce\x99\xcc\x88\xcc\x80"},
+    {0x1fd3, "\xce\x99\xcc\x88\xcc\x81"},
+    {0x1fd6, "\xce\x99\xcd\x82"},
+    {0x1fd7, "\xce\x99\xcc\x88\xcd\x82"},
+    {0x1fe2, "\xce\xa5\xcc\x88\xcc\x80"},
+    {0x1fe3, "\xce\xa5\xcc\x88\xcc\x81"},
+    {0x1fe4, "\xce\xa1\xcc\x93"},
+    {0x1fe6, "\xce\xa5\xcd\x82"},
+    {0x1fe7, "\xce\xa5\xcc\x88\xcd\x82"},
+    {0x1ff2, "\xe1\xbf\xba\xcd\x85"},
+    {0x1ff4, "\xce\x8f\xcd\x85"},
+    {0x1ff6, "\xce\xa9\xcd\x82"},
+    {0x1ff7, "\xce\xa9\xcd\x82\xcd\x85"},
+    {0xfb00, "\x46\x66"},
+    {0xfb01, "\x46\x69"},
+    {0xfb02, "\x46\x6c"},
+    {0xfb03, "\x46\x66\x69"},
+    {0xfb04, "\x46\x66\x6c"},
+    {0xfb05, "\x53\x74"},
+    {0xfb06, "\x53\x74"},
+    {0xfb13, "\xd5\x84\xd5\xb6"},
+    {0xfb14, "\xd5\x84\xd5\xa5"},
+    {0xfb15, "\xd5\x84\xd5\xab"},
+    {0xfb16, "\xd5\x8e\xd5\xb6"},
+    {0xfb17, "\xd5\x84\xd5\xad"},
+};
+
+template <size_t count>
+bool holds(const Range (&table)[count], char32_t code_point) {
+  const Range* found = std::upper_bound(std::begin(table), std::end(table), code_point,
+                                        [](char32_t value, const Range& range) { return value < range.first; });
+  return found != std::begin(table) && code_point <= std::prev(found)->last;
+}
+
+template <size_t count>
+const char* mapped(const CaseMapping (&table)[count], char32_t code_point) {
+  const CaseMapping* found = std::lower_bound(std::begin(table), std::end(table), code_point,
+                                              [](const CaseMapping& entry, char32_t value) { return entry.from < value; });
+  return found != std::end(table) && found->from == code_point ? found->to : nullptr;
+}
+
+}  // namespace
+
+bool is_digit_beyond_decimal(char32_t code_point) { return holds(kDigits, code_point); }
+bool is_numeric_beyond_digit(char32_t code_point) { return holds(kNumerics, code_point); }
+bool is_lower_beyond_category(char32_t code_point) { return holds(kOtherLower, code_point); }
+bool is_upper_beyond_category(char32_t code_point) { return holds(kOtherUpper, code_point); }
+bool starts_identifier_against_category(char32_t code_point) {
+  return holds(kOtherIdentifierStart, code_point);
+}
+bool continues_identifier_against_category(char32_t code_point) {
+  return holds(kOtherIdentifierPart, code_point);
+}
+const char* long_upper(char32_t code_point) { return mapped(kLongUpper, code_point); }
+const char* long_title(char32_t code_point) { return mapped(kLongTitle, code_point); }
+
+}  // namespace conclave::coordinator::jinja
