@@ -13,6 +13,7 @@
 #include "cli/exit_codes.h"
 #include "cli/group_options.h"
 #include "cli/progress_bar.h"
+#include "coordinator/chat_template/chat_template.h"
 #include "expert_placement/table/placement_table.h"
 #include "kernels/cpu/machine_limits.h"
 #include "kernels/device/thread_pool.h"
@@ -119,6 +120,13 @@ void print_text(const InspectOptions& o, const model::ModelSpec& spec, const Pla
   }
 }
 
+// What is wrong with the folder's chat template, in sentences; empty if it is fine.
+std::vector<std::string> chat_template_notes(const std::string& folder) {
+  const auto chat_template = coordinator::ChatTemplate::from_folder(folder);
+  if (chat_template.ok()) return (*chat_template)->warnings();
+  return {std::string(chat_template.status().message())};
+}
+
 void print_json(const InspectOptions& o, const model::ModelSpec& spec, const Plan& plan, const std::string& fingerprint) {
   nlohmann::ordered_json json{{"model", o.group.model},
                               {"model_type", spec.model_type},
@@ -137,6 +145,7 @@ void print_json(const InspectOptions& o, const model::ModelSpec& spec, const Pla
                               {"ranks", o.group.ranks},
                               {"kv_bytes_per_token", plan.kv_bytes_per_token},
                               {"memory_available_bytes", plan.memory_available}};
+  json["chat_template_notes"] = chat_template_notes(o.group.model);
   if (plan.read_bytes_per_second > 0) {
     json["read_bytes_per_second"] = plan.read_bytes_per_second;
     json["decode_limit_tokens_per_second"] = plan.read_bytes_per_second / plan.active_bytes;
@@ -154,6 +163,7 @@ absl::Status inspect(InspectOptions o) {
     print_json(o, description.spec, plan, weights->fingerprint());
   } else {
     print_text(o, description.spec, plan, weights->fingerprint());
+    for (const std::string& note : chat_template_notes(o.group.model)) std::printf("note: %s\n", note.c_str());
     for (const std::string& name : weights->ignored()) std::printf("note: tensor %s is not used by this family\n", name.c_str());
   }
   return absl::OkStatus();

@@ -53,6 +53,24 @@ absl::StatusOr<Value> integer_power(int64_t base, int64_t exponent) {
   return Value::integer(result);
 }
 
+__extension__ using Wide = unsigned __int128;
+
+// Rounded once, also where the operands have more digits than a double.
+double divide(int64_t a, int64_t b) {
+  constexpr int64_t kExact = int64_t{1} << 53;
+  const auto small = [](int64_t value) { return value <= kExact && value >= -kExact; };
+  if (small(a) && small(b)) return static_cast<double>(a) / static_cast<double>(b);
+  Wide dividend = a < 0 ? 0 - static_cast<uint64_t>(a) : static_cast<uint64_t>(a);
+  const Wide divisor = b < 0 ? 0 - static_cast<uint64_t>(b) : static_cast<uint64_t>(b);
+  int shift = 0;
+  for (; dividend != 0 && (dividend >> 126) == 0; ++shift) dividend <<= 1;
+  const Wide quotient = dividend / divisor;
+  // The lowest bit, far below what is kept, stands for the rest.
+  const Wide sticky = dividend % divisor != 0 ? quotient | 1 : quotient;
+  const double magnitude = std::ldexp(static_cast<double>(sticky), -shift);
+  return (a < 0) != (b < 0) ? -magnitude : magnitude;
+}
+
 absl::StatusOr<Value> integer_arithmetic(Arithmetic op, int64_t a, int64_t b) {
   int64_t result = 0;
   switch (op) {
@@ -67,7 +85,7 @@ absl::StatusOr<Value> integer_arithmetic(Arithmetic op, int64_t a, int64_t b) {
       return Value::integer(result);
     case Arithmetic::kDivide:
       if (b == 0) return division_by_zero();
-      return Value::real(static_cast<double>(a) / static_cast<double>(b));
+      return Value::real(divide(a, b));
     case Arithmetic::kFloorDivide:
       if (b == 0) return absl::InvalidArgumentError("integer division or modulo by zero");
       if (b == -1) return integer_arithmetic(Arithmetic::kSubtract, 0, a);

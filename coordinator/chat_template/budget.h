@@ -77,7 +77,7 @@ class Budget {
   static constexpr size_t kBytesPerStep = 64;
   static constexpr size_t kStepsPerLook = 1 << 14;  // at the clock: some milliseconds at the slowest
   absl::Status spend(size_t steps) {
-    since_look_ += steps;
+    since_look_ += steps + 1;
     if (since_look_ < kStepsPerLook) return absl::OkStatus();
     since_look_ = 0;
     return limits_.cpu_clock_ns() < cpu_end_ns_ ? absl::OkStatus() : exhausted("it takes too much CPU time");

@@ -45,6 +45,9 @@ class JinjaTemplate final : public ChatTemplate {
   bool uses_variable(std::string_view name) const override {
     return parsed_.outside.contains(std::string(name));
   }
+  bool mentions(std::string_view text) const override {
+    return parsed_.literals.contains(std::string(text));
+  }
   const std::vector<std::string>& warnings() const override { return parsed_.warnings; }
 
  private:
@@ -53,29 +56,93 @@ class JinjaTemplate final : public ChatTemplate {
   const jinja::RenderLimits limits_;
 };
 
-// tokenizer_config.json: a template's text, or a list of named ones of which "default" counts.
-absl::StatusOr<std::string> template_in_config(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxConfigBytes));
-  const auto config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+// Two templates of one model: transformers takes "tool_use" where a request has tools.
+class TemplateWithTools final : public ChatTemplate {
+ public:
+  TemplateWithTools(std::shared_ptr<const ChatTemplate> plain, std::shared_ptr<const ChatTemplate> tools)
+      : plain_(std::move(plain)), tools_(std::move(tools)), warnings_(plain_->warnings()) {
+    warnings_.insert(warnings_.end(), tools_->warnings().begin(), tools_->warnings().end());
+  }
+
+  absl::StatusOr<std::string> render(const nlohmann::ordered_json& variables) const override {
+    const bool tools = variables.is_object() && variables.contains("tools") && !variables["tools"].is_null();
+    return tools ? tools_->render(variables) : plain_->render(variables);
+  }
+  bool uses_variable(std::string_view name) const override {
+    return plain_->uses_variable(name) || tools_->uses_variable(name);
+  }
+  bool mentions(std::string_view text) const override { return plain_->mentions(text) || tools_->mentions(text); }
+  const std::vector<std::string>& warnings() const override { return warnings_; }
+
+ private:
+  const std::shared_ptr<const ChatTemplate> plain_;
+  const std::shared_ptr<const ChatTemplate> tools_;
+  std::vector<std::string> warnings_;
+};
+
+struct Source {
+  std::string text;
+  std::string name;
+};
+// Of a folder: the template for all and the one for requests with tools, where there is one.
+struct Sources {
+  std::optional<Source> plain;
+  std::optional<Source> tools;
+
+  void add(std::string_view name, std::string text, std::string where) {
+    if (name == "default") plain = Source{std::move(text), std::move(where)};
+    if (name == "tool_use") tools = Source{std::move(text), std::move(where)};
+  }
+};
+
+absl::StatusOr<std::optional<Source>> template_file(const std::string& path) {
+  absl::StatusOr<std::string> text = read_file(path, kMaxTemplateBytes);
+  if (absl::IsNotFound(text.status())) return std::optional<Source>();
+  if (!text.ok()) return text.status();
+  return std::optional<Source>(Source{*std::move(text), path});
+}
+
+// tokenizer_config.json: a template's text, or named ones in a list or an object.
+absl::StatusOr<Sources> templates_in_config(const std::string& path) {
+  Sources sources;
+  const absl::StatusOr<std::string> text = read_file(path, kMaxConfigBytes);
+  if (absl::IsNotFound(text.status())) return sources;
+  if (!text.ok()) return text.status();
+  const auto config = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (config.is_discarded() || !config.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not a JSON object"));
   }
   const auto found = config.find("chat_template");
-  if (found == config.end() || found->is_null()) {
-    return absl::NotFoundError(absl::StrCat(path, " has no chat_template"));
-  }
-  if (found->is_string()) return found->get<std::string>();
-  if (found->is_array()) {
+  if (found == config.end() || found->is_null()) return sources;
+  if (found->is_string()) {
+    sources.add("default", found->get<std::string>(), path);
+  } else if (found->is_object()) {
+    for (const auto& [name, value] : found->items()) {
+      if (value.is_string()) sources.add(name, value.get<std::string>(), absl::StrCat(path, " (", name, ")"));
+    }
+  } else if (found->is_array()) {
     for (const auto& entry : *found) {
       if (!entry.is_object() || !entry.contains("name") || !entry.contains("template")) continue;
-      if (entry["name"] != "default" || !entry["template"].is_string()) continue;
-      return entry["template"].get<std::string>();
+      if (!entry["name"].is_string() || !entry["template"].is_string()) continue;
+      const auto name = entry["name"].get<std::string>();
+      sources.add(name, entry["template"].get<std::string>(), absl::StrCat(path, " (", name, ")"));
     }
-    return absl::NotFoundError(
-        absl::StrCat(path, ": chat_template lists no template named \"default\""));
+  } else {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": chat_template is neither a string nor a list of named templates"));
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat(path, ": chat_template is neither a string nor a list of named templates"));
+  if (!sources.plain) {
+    return absl::NotFoundError(absl::StrCat(path, ": chat_template lists no template named \"default\""));
+  }
+  return sources;
+}
+
+absl::StatusOr<Sources> templates_in(const std::string& folder) {
+  Sources sources;
+  ASSIGN_OR_RETURN(sources.plain, template_file(folder + "/chat_template.jinja"));
+  if (!sources.plain) return templates_in_config(folder + "/tokenizer_config.json");
+  ASSIGN_OR_RETURN(sources.tools, template_file(folder + "/additional_chat_templates/tool_use.jinja"));
+  return sources;
 }
 
 }  // namespace
@@ -107,20 +174,17 @@ absl::StatusOr<std::shared_ptr<const ChatTemplate>> ChatTemplate::parse(
 
 absl::StatusOr<std::shared_ptr<const ChatTemplate>> ChatTemplate::from_folder(
     const std::string& folder) {
-  const std::string file = folder + "/chat_template.jinja";
-  const absl::StatusOr<std::string> own = read_file(file, kMaxTemplateBytes);
-  if (own.ok()) return parse(*own, file);
-  if (!absl::IsNotFound(own.status())) return own.status();
-  const std::string config = folder + "/tokenizer_config.json";
-  absl::StatusOr<std::string> text = template_in_config(config);
-  if (absl::IsNotFound(text.status())) {
+  ASSIGN_OR_RETURN(const Sources sources, templates_in(folder));
+  if (!sources.plain) {
     return absl::NotFoundError(
         absl::StrCat("the model in ", folder,
                      " has no chat template (neither chat_template.jinja nor chat_template in "
                      "tokenizer_config.json)"));
   }
-  if (!text.ok()) return text.status();
-  return parse(*text, config);
+  ASSIGN_OR_RETURN(auto plain, parse(sources.plain->text, sources.plain->name));
+  if (!sources.tools) return plain;
+  ASSIGN_OR_RETURN(auto tools, parse(sources.tools->text, sources.tools->name));
+  return std::make_shared<const TemplateWithTools>(std::move(plain), std::move(tools));
 }
 
 }  // namespace conclave::coordinator

@@ -79,6 +79,7 @@ absl::StatusOr<Json> chat_variables(ChatVariables chat) {
       return absl::InvalidArgumentError(absl::StrCat("messages[", i, "] must be an object"));
     }
     Json message = without_nulls(chat.messages[i]);
+    if (!chat.knows_developer && message.contains("role") && message["role"] == "developer") message["role"] = "system";
     alias_reasoning(message);
     RETURN_IF_ERROR(parse_tool_calls(message, i));
     messages.push_back(std::move(message));

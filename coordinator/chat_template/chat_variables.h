@@ -13,6 +13,7 @@ namespace conclave::coordinator {
 // What a conversation is to a chat template, whoever asks (the API, `conclave generate`).
 struct ChatVariables {
   nlohmann::ordered_json messages;  // an array of objects, as a client sends them
+  bool knows_developer = false;  // the template has the role; else it is what it was before, system
   bool add_generation_prompt = true;
   std::map<std::string, std::string> special_tokens;  // "eos_token" -> its text
   std::optional<std::string> reasoning_effort;

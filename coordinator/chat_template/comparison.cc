@@ -39,9 +39,19 @@ bool apply(Ordering ordering, const T& a, const T& b) {
   return false;
 }
 
-bool numbers_equal(const Value& a, const Value& b) {
-  if (!a.is_float() && !b.is_float()) return a.integral() == b.integral();
-  return a.number() == b.number();
+bool numbers_ordered(Ordering ordering, const Value& a, const Value& b) {
+  const std::partial_ordering order = compare_numbers(a, b);
+  switch (ordering) {
+    case Ordering::kLess:
+      return order < 0;
+    case Ordering::kLessEqual:
+      return order <= 0;
+    case Ordering::kGreater:
+      return order > 0;
+    case Ordering::kGreaterEqual:
+      return order >= 0;
+  }
+  return false;
 }
 
 bool comparable_kinds(SequenceKind a, SequenceKind b) {
@@ -91,7 +101,7 @@ absl::Status not_ordered(Ordering ordering, const Value& a, const Value& b) {
 
 absl::StatusOr<bool> equals(Budget& budget, const Value& a, const Value& b) {
   RETURN_IF_ERROR(budget.charge_steps(1));
-  if (a.is_number() && b.is_number()) return numbers_equal(a, b);
+  if (a.is_number() && b.is_number()) return compare_numbers(a, b) == 0;
   if (a.is_string() && b.is_string()) {
     RETURN_IF_ERROR(budget.charge_steps(a.text().size() / 256));
     return a.text() == b.text();
@@ -109,10 +119,7 @@ absl::StatusOr<bool> equals(Budget& budget, const Value& a, const Value& b) {
 
 absl::StatusOr<bool> ordered(Budget& budget, Ordering ordering, const Value& a, const Value& b) {
   RETURN_IF_ERROR(budget.charge_steps(1));
-  if (a.is_number() && b.is_number()) {
-    if (!a.is_float() && !b.is_float()) return apply(ordering, *a.integral(), *b.integral());
-    return apply(ordering, a.number(), b.number());
-  }
+  if (a.is_number() && b.is_number()) return numbers_ordered(ordering, a, b);
   if (a.is_string() && b.is_string()) return apply(ordering, a.text(), b.text());
   const Sequence* left = a.as_sequence();
   const Sequence* right = b.as_sequence();
@@ -121,6 +128,12 @@ absl::StatusOr<bool> ordered(Budget& budget, Ordering ordering, const Value& a, 
     return sequences_ordered(budget, ordering, *left, *right);
   }
   return not_ordered(ordering, a, b);
+}
+
+absl::Status check_hashable(const Value& value) {
+  const Value* culprit = value.unhashable();
+  if (culprit == nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("unhashable type: '", culprit->type_name(), "'"));
 }
 
 absl::StatusOr<bool> contains(Budget& budget, const Value& container, const Value& item) {
@@ -134,11 +147,7 @@ absl::StatusOr<bool> contains(Budget& budget, const Value& container, const Valu
   }
   if (container.is_undefined()) return false;
   if (const Dict* dict = container.as_dict()) {
-    const Sequence* sequence = item.as_sequence();
-    const bool list = sequence != nullptr && sequence->kind == SequenceKind::kList;
-    if (list || item.as_dict() != nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("unhashable type: '", item.type_name(), "'"));
-    }
+    RETURN_IF_ERROR(check_hashable(item));
     return dict->find(item) != nullptr;
   }
   const Sequence* sequence = container.as_sequence();

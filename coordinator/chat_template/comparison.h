@@ -15,6 +15,8 @@ enum class Ordering { kLess, kLessEqual, kGreater, kGreaterEqual };
 absl::StatusOr<bool> equals(Budget& budget, const Value& a, const Value& b);
 // Python's <, <=, >, >=; INVALID_ARGUMENT where Python raises TypeError.
 absl::StatusOr<bool> ordered(Budget& budget, Ordering ordering, const Value& a, const Value& b);
+// INVALID_ARGUMENT for what Python cannot hash, such as lists and tuples of lists.
+absl::Status check_hashable(const Value& value);
 // Python's `item in container`.
 absl::StatusOr<bool> contains(Budget& budget, const Value& container, const Value& item);
 

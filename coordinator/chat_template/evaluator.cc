@@ -194,6 +194,10 @@ Evaluator::FlowOr Evaluator::run_filter_block(const FilterBlock& node, const Sco
   if (flow != Flow::kNormal) return flow;
   ASSIGN_OR_RETURN(const Value value,
                    block_filter(*node.filter, Value::string(std::move(text)), scope));
+  // Jinja joins what a body writes, and joins texts alone.
+  if (!value.is_string()) {
+    return absl::InvalidArgumentError(absl::StrCat("a filter block gave '", value.type_name(), "' instead of text"));
+  }
   RETURN_IF_ERROR(write(value));
   return Flow::kNormal;
 }

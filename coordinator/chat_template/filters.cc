@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
+#include <utility>
 
 #include "base/status_macros.h"
 #include "coordinator/chat_template/literals.h"
@@ -25,6 +27,13 @@ FilterFunction find_filter(std::string_view name) {
     }
   }
   return nullptr;
+}
+
+Value failing_iterator(absl::Status failure) {
+  auto sequence = std::make_shared<Sequence>();
+  sequence->kind = SequenceKind::kIterator;
+  sequence->failure = std::move(failure);
+  return Value::of(std::move(sequence));
 }
 
 std::vector<std::string_view> filter_names() {

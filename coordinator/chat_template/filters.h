@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/chat_template/arguments.h"
 #include "coordinator/chat_template/budget.h"
@@ -28,6 +29,14 @@ FilterTable sequence_filters();
 FilterTable grouping_filters();
 FilterTable selection_filters();
 
+Value failing_iterator(absl::Status failure);
+// A filter that Python runs as a generator: it fails when its first item is asked for, not before.
+template <FilterFunction filter>
+absl::StatusOr<Value> lazily(Budget& budget, const Value& input, const Arguments& arguments) {
+  absl::StatusOr<Value> result = filter(budget, input, arguments);
+  if (!absl::IsInvalidArgument(result.status())) return result;
+  return failing_iterator(result.status());
+}
 // An attribute path as filters take it: "function.name", "0", or an integer. Looks it up in item;
 // what is undefined on the way becomes *otherwise, if there is one.
 absl::StatusOr<Value> follow_path(Budget& budget, const Value& item, const Value& path,

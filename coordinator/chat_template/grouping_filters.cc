@@ -60,7 +60,8 @@ Result slice(Budget& budget, const Value& input, const Arguments& arguments) {
   std::vector<Value> columns;
   int64_t start = 0;
   for (int64_t i = 0; i < slices; ++i) {
-    RETURN_IF_ERROR(budget.charge_bytes(4 * sizeof(Value)));
+    RETURN_IF_ERROR(budget.charge_bytes(sizeof(Sequence)));
+    RETURN_IF_ERROR(budget.check_size(columns.size() * sizeof(Sequence)));
     const bool extra = i < length % slices;
     const int64_t end = start + length / slices + (extra ? 1 : 0);
     std::vector<Value> column(elements.begin() + start, elements.begin() + end);
@@ -130,10 +131,10 @@ Result random_item(Budget& budget, const Value& input, const Arguments& argument
 
 using Entry = std::pair<std::string_view, FilterFunction>;
 constexpr std::array<Entry, 4> kFilters = {{
-    {"batch", batch},
+    {"batch", lazily<batch>},
     {"groupby", groupby},
     {"random", random_item},
-    {"slice", slice},
+    {"slice", lazily<slice>},
 }};
 
 }  // namespace

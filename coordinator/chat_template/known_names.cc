@@ -26,7 +26,7 @@ nlohmann::ordered_json split(const std::vector<std::string_view>& names, std::in
 }  // namespace
 
 nlohmann::ordered_json known_names() {
-  return {{"filters", split(filter_names(), {"urlize"})},
+  return {{"filters", split(filter_names(), {})},
           {"tests", split(predicate_names(), {})},
           {"globals", split(global_function_names(), {"lipsum"})},
           {"str", split(string_method_names(), {"encode"})},

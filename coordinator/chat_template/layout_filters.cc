@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "coordinator/chat_template/filters.h"
+#include "coordinator/chat_template/link_filter.h"
 #include "coordinator/chat_template/literals.h"
 #include "coordinator/chat_template/markup.h"
 #include "coordinator/chat_template/pretty_print.h"
@@ -189,10 +190,6 @@ Result pprint(Budget& budget, const Value& input, const Arguments& arguments) {
   RETURN_IF_ERROR(BoundArguments::bind("pprint", arguments, {}).status());
   ASSIGN_OR_RETURN(std::string text, pretty_print(budget, input));
   return Value::string(std::move(text));
-}
-
-Result urlize(Budget&, const Value&, const Arguments&) {
-  return absl::UnimplementedError("the filter urlize, which makes HTML links, is not supported");
 }
 
 using Entry = std::pair<std::string_view, FilterFunction>;

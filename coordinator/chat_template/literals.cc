@@ -193,7 +193,7 @@ absl::StatusOr<std::string> unescape_string(std::string_view body) {
   return out;
 }
 
-std::optional<int64_t> parse_python_int(std::string_view text, int base) {
+std::optional<int64_t> parse_python_int(std::string_view text, int base, bool* beyond) {
   text = strip(text, StripSide::kBoth);
   bool negative = false;
   if (!text.empty() && (text[0] == '-' || text[0] == '+')) {
@@ -210,10 +210,12 @@ std::optional<int64_t> parse_python_int(std::string_view text, int base) {
   if (base < 2 || base > 36 || text.empty()) return std::nullopt;
   if (digits_end(text, 0, base, false) != text.size()) return std::nullopt;
   const std::optional<uint64_t> value = accumulate(text, base);
-  if (!value || *value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+  constexpr auto kMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  if (!value || *value > kMax + (negative ? 1 : 0)) {
+    if (beyond != nullptr) *beyond = true;
     return std::nullopt;
   }
-  return negative ? -static_cast<int64_t>(*value) : static_cast<int64_t>(*value);
+  return static_cast<int64_t>(negative ? 0 - *value : *value);
 }
 
 std::optional<double> parse_python_float(std::string_view text) {

@@ -23,8 +23,8 @@ size_t string_literal_length(std::string_view text);
 absl::StatusOr<std::string> unescape_string(std::string_view body);
 
 // Python's int(text, base) and float(text): surrounding whitespace, sign and underscores allowed.
-// Nothing if the text is no such number (or beyond int64).
-std::optional<int64_t> parse_python_int(std::string_view text, int base);
+// Nothing if the text is no such number; beyond: set if it is one that does not fit int64.
+std::optional<int64_t> parse_python_int(std::string_view text, int base, bool* beyond = nullptr);
 std::optional<double> parse_python_float(std::string_view text);
 
 }  // namespace conclave::coordinator::jinja

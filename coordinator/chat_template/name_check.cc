@@ -19,6 +19,10 @@ class NameChecker {
       if (find_filter(filter->name) == nullptr) unknown("filter", filter->name, expression.line, soft);
     } else if (const auto* test = std::get_if<Test>(&expression.node)) {
       if (find_predicate(test->name) == nullptr) unknown("test", test->name, expression.line, soft);
+    } else if (const auto* name = std::get_if<NameReference>(&expression.node)) {
+      if (name->name == "self" && outside_.contains("self")) {
+        fail(absl::StrCat("line ", expression.line, ": 'self', the blocks of a template, is not supported"));
+      }
     } else if (const auto* call = std::get_if<Call>(&expression.node)) {
       check_callee(*call, expression.line);
     }
@@ -35,6 +39,9 @@ class NameChecker {
   void unknown(std::string_view kind, const std::string& name, int line, bool soft) {
     std::string said = absl::StrCat("line ", line, ": No ", std::string(kind), " named '", name, "'.");
     if (soft) return warn(std::move(said));
+    fail(std::move(said));
+  }
+  void fail(std::string said) {
     if (error_.ok()) error_ = absl::InvalidArgumentError(said);
   }
   void check_callee(const Call& call, int line) {
@@ -50,7 +57,20 @@ class NameChecker {
   std::vector<std::string> warnings_;
 };
 
+void collect_literals(const Expression& expression, std::set<std::string>& found) {
+  if (const auto* literal = std::get_if<Literal>(&expression.node); literal != nullptr && literal->value.is_string()) {
+    found.insert(literal->value.text());
+  }
+  for_each_child(expression, [&](const Expression& child) { collect_literals(child, found); });
+}
+
 }  // namespace
+
+std::set<std::string> string_literals(const Body& body) {
+  std::set<std::string> found;
+  for_each_expression(body, false, [&](const Expression& expression, bool) { collect_literals(expression, found); });
+  return found;
+}
 
 absl::StatusOr<std::vector<std::string>> check_names(const Body& body,
                                                      const std::set<std::string>& outside) {

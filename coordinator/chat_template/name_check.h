@@ -17,6 +17,9 @@ namespace conclave::coordinator::jinja {
 absl::StatusOr<std::vector<std::string>> check_names(const Body& body,
                                                      const std::set<std::string>& outside);
 
+// The texts of all string literals.
+std::set<std::string> string_literals(const Body& body);
+
 }  // namespace conclave::coordinator::jinja
 
 #endif  // CONCLAVE_COORDINATOR_CHAT_TEMPLATE_NAME_CHECK_H_

@@ -14,6 +14,7 @@ namespace conclave::coordinator::jinja {
 struct ParsedTemplate {
   ScopedBody body;
   std::set<std::string> outside;      // names of variables and functions that it takes from outside
+  std::set<std::string> literals;     // the texts of its string literals
   std::vector<std::string> warnings;  // "line N: ...": what fails if it is reached
 };
 

@@ -46,11 +46,13 @@ bool mapping(const Value& value) { return value.as_dict() != nullptr; }
 // Undefined defines __call__, so Python takes it for callable.
 bool callable(const Value& value) { return value.as_callable() != nullptr || value.is_undefined(); }
 bool is_escaped(const Value& value) { return value.is_markup(); }
-bool filter_name(const Value& value) {
-  return value.is_string() && find_filter(value.text()) != nullptr;
-}
-bool test_name(const Value& value) {
-  return value.is_string() && find_predicate(value.text()) != nullptr;
+// Whether the name is in a table, where Python looks it up.
+template <bool filter>
+Result known_name(Budget&, const Value& subject, const Arguments& arguments) {
+  RETURN_IF_ERROR(BoundArguments::bind("test", arguments, {}).status());
+  RETURN_IF_ERROR(check_hashable(subject));
+  if (!subject.is_string()) return false;
+  return filter ? find_filter(subject.text()) != nullptr : find_predicate(subject.text()) != nullptr;
 }
 
 template <int64_t remainder>
@@ -118,7 +120,7 @@ constexpr std::array<Entry, 39> kPredicates = {{
     {"escaped", simple<is_escaped>},
     {"even", parity<0>},
     {"false", simple<is_false>},
-    {"filter", simple<filter_name>},
+    {"filter", known_name<true>},
     {"float", simple<real>},
     {"ge", order<Ordering::kGreaterEqual>},
     {"greaterthan", order<Ordering::kGreater>},
@@ -138,7 +140,7 @@ constexpr std::array<Entry, 39> kPredicates = {{
     {"sameas", same_as},
     {"sequence", simple<is_sequence>},
     {"string", simple<text>},
-    {"test", simple<test_name>},
+    {"test", known_name<false>},
     {"true", simple<is_true>},
     {"undefined", simple<undefined>},
     {"upper", letter_case<true>},

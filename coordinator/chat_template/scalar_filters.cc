@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -44,12 +45,22 @@ Result to_int(Budget&, const Value& input, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const int64_t base, bound.integer(1, 10));
   if (input.is_undefined()) return absl::InvalidArgumentError(input.undefined_message());
   std::optional<int64_t> value = input.integral();
-  if (input.is_float()) value = truncated(input.number());
-  if (input.is_string()) {
-    value = parse_python_int(input.text(), static_cast<int>(base));
-    const std::optional<double> real = parse_python_float(input.text());
-    if (!value && real) value = truncated(*real);
+  std::optional<double> real;
+  bool beyond = false;
+  if (input.is_float()) {
+    if (std::isinf(input.number())) return absl::InvalidArgumentError("cannot convert float infinity to integer");
+    real = input.number();
   }
+  if (input.is_string()) {
+    const int checked = base == 0 || (base >= 2 && base <= 36) ? static_cast<int>(base) : -1;
+    value = parse_python_int(input.text(), checked, &beyond);
+    if (!value) real = parse_python_float(input.text());
+  }
+  if (real && std::isfinite(*real)) {
+    value = truncated(*real);
+    beyond = !value;
+  }
+  if (beyond) return absl::InvalidArgumentError("the result does not fit a 64-bit integer");
   if (value) return Value::integer(*value);
   return bound.get(0) == nullptr ? Value::integer(0) : *bound.get(0);
 }
@@ -93,6 +104,24 @@ double round_common(double value, int64_t digits) {
   return std::nearbyint(value / unit) * unit;
 }
 
+__extension__ using Wide = __int128;
+
+// To a multiple of 10^zeros, ties to even.
+Result round_integer(int64_t value, int64_t zeros) {
+  if (zeros > 19) return Value::integer(0);
+  Wide unit = 1;
+  for (int64_t i = 0; i < zeros; ++i) unit *= 10;
+  Wide quotient = value / unit;
+  const Wide rest = value % unit;
+  const Wide twice = 2 * (rest < 0 ? -rest : rest);
+  if (twice > unit || (twice == unit && quotient % 2 != 0)) quotient += value < 0 ? -1 : 1;
+  const Wide rounded = quotient * unit;
+  if (rounded > std::numeric_limits<int64_t>::max() || rounded < std::numeric_limits<int64_t>::min()) {
+    return absl::InvalidArgumentError("the result does not fit a 64-bit integer");
+  }
+  return Value::integer(static_cast<int64_t>(rounded));
+}
+
 Result round_number(Budget&, const Value& input, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const BoundArguments bound,
                    BoundArguments::bind("round", arguments, {"precision", "method"}));
@@ -111,8 +140,7 @@ Result round_number(Budget&, const Value& input, const Arguments& arguments) {
   if (method == "common") {
     if (input.is_float()) return Value::real(round_common(input.number(), digits));
     if (digits >= 0) return Value::integer(*input.integral());
-    const std::optional<int64_t> rounded = truncated(round_common(input.number(), digits));
-    return Value::integer(rounded.value_or(0));
+    return round_integer(*input.integral(), -digits);
   }
   const double scale = std::pow(10.0, static_cast<double>(digits));
   const double scaled = input.number() * scale;

@@ -102,11 +102,11 @@ Result attr(Budget&, const Value& input, const Arguments& arguments) {
 using Entry = std::pair<std::string_view, FilterFunction>;
 constexpr std::array<Entry, 6> kFilters = {{
     {"attr", attr},
-    {"map", map},
-    {"reject", select<false, false>},
-    {"rejectattr", select<true, false>},
-    {"select", select<false, true>},
-    {"selectattr", select<true, true>},
+    {"map", lazily<map>},
+    {"reject", lazily<select<false, false>>},
+    {"rejectattr", lazily<select<true, false>>},
+    {"select", lazily<select<false, true>>},
+    {"selectattr", lazily<select<true, true>>},
 }};
 
 }  // namespace

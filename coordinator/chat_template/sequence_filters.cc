@@ -121,9 +121,13 @@ Result first(Budget& budget, const Value& input, const Arguments& arguments) {
   if (Sequence* iterator = input.as_sequence();
       iterator != nullptr && iterator->kind == SequenceKind::kIterator && !iterator->consumed &&
       !iterator->items.empty()) {
+    RETURN_IF_ERROR(budget.charge_steps(iterator->items.size() / 64));
     Value head = iterator->items.front();
     iterator->items.erase(iterator->items.begin());
     return head;
+  }
+  if (input.is_string() && !input.text().empty()) {
+    return Value::string(input.text().substr(0, decode_rune(input.text()).bytes));
   }
   ASSIGN_OR_RETURN(const std::vector<Value> elements, elements_of(budget, input));
   return elements.empty() ? Value::undefined("No first item, sequence was empty.")
@@ -136,6 +140,7 @@ Result last(Budget& budget, const Value& input, const Arguments& arguments) {
   if (sequence != nullptr && sequence->kind == SequenceKind::kIterator) {
     return absl::InvalidArgumentError("'generator' object is not reversible");
   }
+  if (input.is_string() && !input.text().empty()) return get_item(budget, input, Value::integer(-1));
   ASSIGN_OR_RETURN(const std::vector<Value> elements, elements_of(budget, input));
   return elements.empty() ? Value::undefined("No last item, sequence was empty.")
                           : elements.back();
@@ -162,11 +167,8 @@ Result unique(Budget& budget, const Value& input, const Arguments& arguments) {
     bool seen = false;
     if (key.is_string()) {
       seen = !texts.insert(key.text()).second;
-    } else if (key.as_dict() != nullptr ||
-               (key.as_sequence() != nullptr &&
-                key.as_sequence()->kind == SequenceKind::kList)) {
-      return absl::InvalidArgumentError(absl::StrCat("unhashable type: '", key.type_name(), "'"));
     } else {
+      RETURN_IF_ERROR(check_hashable(key));
       for (const Value& other : others) {
         ASSIGN_OR_RETURN(seen, equals(budget, other, key));
         if (seen) break;
@@ -218,7 +220,7 @@ using Entry = std::pair<std::string_view, FilterFunction>;
 constexpr std::array<Entry, 11> kFilters = {{
     {"dictsort", dictsort},
     {"first", first},
-    {"items", items},
+    {"items", lazily<items>},
     {"last", last},
     {"list", list},
     {"max", extreme<true>},
@@ -226,7 +228,7 @@ constexpr std::array<Entry, 11> kFilters = {{
     {"reverse", reverse},
     {"sort", sort},
     {"sum", sum},
-    {"unique", unique},
+    {"unique", lazily<unique>},
 }};
 
 }  // namespace

@@ -316,6 +316,7 @@ absl::StatusOr<ParsedTemplate> parse_template(std::string_view source) {
   ParsedTemplate parsed;
   ASSIGN_OR_RETURN(parsed.body.statements, StatementParser(stream).parse_body({}));
   parsed.outside = analyze_scopes(parsed.body);
+  parsed.literals = string_literals(parsed.body.statements);
   ASSIGN_OR_RETURN(parsed.warnings, check_names(parsed.body.statements, parsed.outside));
   return parsed;
 }

@@ -114,7 +114,8 @@ absl::StatusOr<Value> splitlines_method(Budget& budget, const Value& self,
                                         const Arguments& arguments) {
   ASSIGN_OR_RETURN(const BoundArguments bound,
                    BoundArguments::bind("splitlines", arguments, {"keepends"}));
-  const auto lines = split_lines(self.text(), bound.truthy(0, false));
+  ASSIGN_OR_RETURN(const int64_t keep_ends, bound.integer(0, 0));
+  const auto lines = split_lines(self.text(), keep_ends != 0);
   RETURN_IF_ERROR(budget.charge_bytes(lines.size() * sizeof(Value) + self.text().size()));
   return make_string_list(lines);
 }
@@ -316,13 +317,12 @@ absl::StatusOr<Value> expandtabs_method(Budget& budget, const Value& self, const
 // Characters by their code points: to a code point, a text or nothing.
 absl::StatusOr<Value> translate_method(Budget& budget, const Value& self, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("translate", arguments, {""}, 1));
-  const Dict* table = bound.get(0)->as_dict();
-  if (table == nullptr) return absl::InvalidArgumentError("translate() takes a mapping of code points here");
   std::string out;
   for (std::string_view rest = self.text(); !rest.empty();) {
     const DecodedRune rune = decode_rune(rest);
-    const Value* to = table->find(Value::integer(static_cast<int64_t>(rune.code_point)));
-    if (to == nullptr) {
+    ASSIGN_OR_RETURN(const Value found, get_item(budget, *bound.get(0), Value::integer(static_cast<int64_t>(rune.code_point))));
+    const Value* to = &found;
+    if (to->is_undefined()) {
       out += rest.substr(0, rune.bytes);
     } else if (to->is_string()) {
       out += to->text();
@@ -379,11 +379,10 @@ absl::StatusOr<Value> format_map_method(Budget& budget, const Value& self, const
   ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("format_map", arguments, {""}, 1));
   Arguments named;
   if (const Dict* mapping = bound.get(0)->as_dict()) {
+    RETURN_IF_ERROR(budget.charge_bytes(mapping->items().size() * 2 * sizeof(Value)));
     for (const auto& [key, value] : mapping->items()) {
       if (key.is_string()) named.named.emplace_back(key.text(), value);
     }
-  } else {
-    return absl::InvalidArgumentError("format_map() takes a mapping here");
   }
   return format_braces(budget, self, named);
 }

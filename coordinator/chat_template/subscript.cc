@@ -185,6 +185,7 @@ absl::StatusOr<std::vector<Value>> elements_of(Budget& budget, const Value& valu
     std::vector<Value> characters;
     for (std::string_view rest = value.text(); !rest.empty();) {
       RETURN_IF_ERROR(budget.charge_bytes(2 * sizeof(Value)));
+      RETURN_IF_ERROR(budget.check_size(characters.size() * sizeof(Value)));
       const size_t bytes = decode_rune(rest).bytes;
       characters.push_back(Value::string(rest.substr(0, bytes)));
       rest.remove_prefix(bytes);
@@ -201,6 +202,7 @@ absl::StatusOr<std::vector<Value>> elements_of(Budget& budget, const Value& valu
     if (sequence->kind == SequenceKind::kIterator) {
       if (sequence->consumed) return std::vector<Value>();
       sequence->consumed = true;
+      RETURN_IF_ERROR(sequence->failure);
       return std::move(sequence->items);
     }
     RETURN_IF_ERROR(budget.charge_bytes(sequence->items.size() * sizeof(Value)));

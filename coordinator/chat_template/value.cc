@@ -1,6 +1,7 @@
 #include "coordinator/chat_template/value.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -92,6 +93,20 @@ bool Value::same_as(const Value& other) const {
   return address(*this) == address(other);
 }
 
+const Value* Value::unhashable() const {
+  if (as_dict() != nullptr) return this;
+  const Sequence* sequence = as_sequence();
+  if (sequence == nullptr || sequence->kind == SequenceKind::kIterator || sequence->kind == SequenceKind::kRange ||
+      sequence->kind == SequenceKind::kValues) {
+    return nullptr;
+  }
+  if (sequence->kind != SequenceKind::kTuple) return this;
+  for (const Value& item : sequence->items) {
+    if (const Value* found = item.unhashable()) return found;
+  }
+  return nullptr;
+}
+
 int Value::depth() const {
   if (const Sequence* sequence = as_sequence()) return sequence->depth;
   if (const Dict* dict = as_dict()) return dict->depth();
@@ -116,6 +131,23 @@ std::string Value::type_name() const {
   if (as_namespace() != nullptr) return "Namespace";
   if (as_loop() != nullptr) return "LoopContext";
   return as_callable()->kind == Callable::Kind::kMacro ? "Macro" : "function";
+}
+
+std::partial_ordering compare_numbers(const Value& a, const Value& b) {
+  if (a.is_float() && b.is_float()) return a.number() <=> b.number();
+  if (b.is_float()) {
+    const std::partial_ordering reversed = compare_numbers(b, a);
+    return reversed < 0 ? std::partial_ordering::greater : reversed > 0 ? std::partial_ordering::less : reversed;
+  }
+  if (!a.is_float()) return *a.integral() <=> *b.integral();
+  constexpr double kInt64Range = 9223372036854775808.0;
+  const double real = a.number();
+  if (std::isnan(real)) return std::partial_ordering::unordered;
+  if (real >= kInt64Range) return std::partial_ordering::greater;
+  if (real < -kInt64Range) return std::partial_ordering::less;
+  const double whole = std::floor(real);
+  const auto order = static_cast<int64_t>(whole) <=> *b.integral();
+  return order == 0 && real > whole ? std::partial_ordering::greater : order;
 }
 
 absl::StatusOr<Value> make_sequence(SequenceKind kind, std::vector<Value> items) {
@@ -159,10 +191,7 @@ std::optional<size_t> Dict::position(const Value& key) const {
     const Value& candidate = items_[i].first;
     if (key.is_none() && candidate.is_none()) return i;
     if (!key.is_number() || !candidate.is_number()) continue;
-    const bool equal = key.integral() && candidate.integral()
-                           ? *key.integral() == *candidate.integral()
-                           : key.number() == candidate.number();
-    if (equal) return i;
+    if (compare_numbers(key, candidate) == 0) return i;
   }
   return std::nullopt;
 }

@@ -5,6 +5,7 @@
 // immutable but Namespace (which exists to be assigned to) and one-shot iterators. A Value is a small
 // handle, cheap to copy. Values of one render stay on the thread that renders.
 
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -86,6 +87,8 @@ class Value {
   bool truthy() const;
   // Python's `is` for containers; for scalars the same type and value.
   bool same_as(const Value& other) const;
+  // The value inside (or itself) that Python cannot hash, such as a list; null if there is none.
+  const Value* unhashable() const;
   // How deeply containers nest inside, 0 for scalars.
   int depth() const;
   // "str", "int", "list", ... as Python's type(x).__name__.
@@ -108,6 +111,9 @@ class Value {
   Data data_;
 };
 
+// Of two numbers, exactly: an int is not rounded to compare with a float.
+std::partial_ordering compare_numbers(const Value& a, const Value& b);
+
 enum class SequenceKind { kList, kTuple, kRange, kKeys, kValues, kItems, kIterator };
 
 // Everything that holds values in order. An iterator (what map, select, reverse and the like return)
@@ -118,6 +124,7 @@ struct Sequence {
   int depth = 1;
   std::string range_text;  // repr of a range
   bool consumed = false;   // of an iterator
+  absl::Status failure;    // of an iterator: what asking for its items ends with
   bool group = false;      // groupby's tuple: items are also .grouper and .list
   int64_t start = 0, stop = 0, step = 1;  // of a range
 };

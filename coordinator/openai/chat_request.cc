@@ -13,15 +13,15 @@ std::string part_path(const std::string& content_path, size_t index) {
 
 // Text of a content part; fails for anything that is not text. A refusal has no text of the answer: templates
 // find it as message.refusal, where answers carry it as well.
-std::optional<std::string> part_text(FieldReader& reader, const Json& part,
-                                     const std::string& path) {
+std::optional<std::string> part_text(FieldReader& reader, const Json& part, const std::string& path,
+                                     bool of_assistant) {
   if (part.is_string()) return part.get<std::string>();
   const auto type = part.is_object() ? part.find("type") : part.end();
   if (!part.is_object() || type == part.end() || !type->is_string()) {
     reader.fail(path, "'" + path + "' must be an object with a 'type'.", "invalid_type");
     return std::nullopt;
   }
-  if (*type == "refusal") return "";
+  if (*type == "refusal" && of_assistant) return "";
   if (*type != "text") {
     reader.fail(path,
                 "'" + path + "' is of type \"" + type->get<std::string>().substr(0, 64) +
@@ -39,7 +39,7 @@ std::optional<std::string> part_text(FieldReader& reader, const Json& part,
 
 // A string, or text parts joined by line breaks.
 std::optional<std::string> content_text(FieldReader& reader, const Json& content,
-                                        const std::string& path) {
+                                        const std::string& path, bool of_assistant) {
   if (content.is_string()) return content.get<std::string>();
   if (!content.is_array()) {
     reader.fail(path, "'" + path + "' must be a string or an array of text parts.", "invalid_type");
@@ -47,7 +47,7 @@ std::optional<std::string> content_text(FieldReader& reader, const Json& content
   }
   std::string joined;
   for (size_t i = 0; i < content.size(); ++i) {
-    const auto text = part_text(reader, content[i], part_path(path, i));
+    const auto text = part_text(reader, content[i], part_path(path, i), of_assistant);
     if (!text.has_value()) return std::nullopt;
     if (i != 0) joined.push_back('\n');
     joined.append(*text);
@@ -100,7 +100,7 @@ Json read_message(FieldReader& reader, const Json& message, const std::string& p
   const Json* tool_calls = fields.find("tool_calls");
   std::optional<std::string> text;
   if (content != nullptr) {
-    text = content_text(reader, *content, path + ".content");
+    text = content_text(reader, *content, path + ".content", role == "assistant");
   } else if (role == "assistant" || role == "function") {
     text = "";  // answers that only refuse or call have none
   } else {
@@ -113,8 +113,6 @@ Json read_message(FieldReader& reader, const Json& message, const std::string& p
   }
   if (!reader.ok()) return nullptr;
   Json out = message;
-  // Templates know no developer: it is the newer name of system.
-  out["role"] = role == "developer" ? "system" : role;
   out["content"] = std::move(*text);
   if (const auto refusal = refusal_of_parts(content)) {
     if (fields.find("refusal") == nullptr) out["refusal"] = *refusal;

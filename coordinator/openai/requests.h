@@ -56,7 +56,7 @@ struct GenerationFields {
 
 // What a prompt is made of when a chat template writes it.
 struct ChatPrompt {
-  Json messages;  // content is a string, "developer" became "system"
+  Json messages;  // as sent, but content is a string
   bool add_generation_prompt = true;
   bool add_special_tokens = false;  // the template writes them itself
   std::optional<std::string> reasoning_effort;

@@ -77,6 +77,7 @@ std::optional<ApiError> encode_chat(const ServingContext& context, const ChatPro
                        "unsupported_value");
   }
   ChatVariables chat{.messages = prompt.messages,
+                     .knows_developer = context.chat_template->mentions("developer"),
                      .add_generation_prompt = prompt.add_generation_prompt,
                      .special_tokens = context.tokenizer->special_tokens(),
                      .reasoning_effort = prompt.reasoning_effort,

@@ -6,6 +6,7 @@ import jinja2
 import jinja2.ext
 import jinja2.nodes
 import jinja2.sandbox
+import jinja2.utils
 
 
 class Generation(jinja2.ext.Extension):
@@ -35,12 +36,43 @@ def strftime_now(pattern):
     return datetime.datetime.now().strftime(pattern)
 
 
+class Dict:
+    """`dict` of templates: makes dicts, and gives no other way to the type."""
+
+    def __call__(self, *args, **kwargs):
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args):
+        return dict.fromkeys(*args)
+
+
+class Namespace(jinja2.utils.Namespace):
+    """Keeps names with an underscore out, also at the start."""
+
+    def __init__(*args, **kwargs):
+        attributes = dict(*args[1:], **kwargs)
+        for name in attributes:
+            Namespace.check(name)
+        jinja2.utils.Namespace.__init__(args[0], attributes)
+
+    def __setitem__(self, name, value):
+        Namespace.check(name)
+        super().__setitem__(name, value)
+
+    @staticmethod
+    def check(name):
+        if name.startswith("_"):
+            raise jinja2.exceptions.TemplateRuntimeError(f"no namespace attribute {name}")
+
+
 def environment():
     env = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"])
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
     env.globals["strftime_now"] = strftime_now
+    env.globals["dict"] = Dict()
+    env.globals["namespace"] = Namespace
     return env
 
 

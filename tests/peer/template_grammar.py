@@ -3,7 +3,7 @@ import random
 
 TEXTS = [")))))))))))))))))))))))))))))))))))))))", "a", "Hello World", "  two  words ", "line one\nline two\n", "ÄÖ ß straße", "日本 語", "ǆ ﬁ ŉ", "½²٣Ⅷ", "a-b_c",
          "<b>&\"'</b>))", "tab\there", "x=1, y=2", "%s and %d%%", "{} {0} {name})))", "UPPER lower", "3.14", " 42 ", "-7", "0x1f", "1_000",
-         "</think>answer)", "e\u0301 🙂", "\u00a0nbsp\u2003", "camelCase words-and more", "one\r\ntwo\rthree\x0bfour", "'quoted'", "true"]
+         "</think>answer)", "e\u0301 🙂", "\u00a0nbsp\u2003", "see (https://a.example/x?y=1), www.b.org. or me@c.com <http://1.2.3.4:80/> ftp://d", "camelCase words-and more", "one\r\ntwo\rthree\x0bfour", "'quoted'", "true"]
 NUMBERS = [0, 1, 2, -1, 3, 7, -5, 10, 16, 100, 255, 1000, 123456789, 2**40]
 FLOATS = [0.0, 0.5, -1.5, 2.0, 3.14159, 1e16, 1e-5, 123456.789, -0.0, 2.5, 1e22]
 
@@ -151,7 +151,7 @@ class Grammar:
         n = self.r.randint(0, 30)
         return self.pick(f"truncate({n})", f"truncate({n}, true)", f"truncate({n}, false, '..', 0)", f"wordwrap({n})",
                          f"wordwrap({n}, false)", f"wordwrap({n}, wrapstring='|', break_on_hyphens=false)", f"center({n})", f"indent({n % 5}, true)",
-                         "indent('> ', blank=true)", "urlencode", "forceescape", "striptags", "replace('o', '0', 1)", "format('x', 3)",
+                         "indent('> ', blank=true)", "urlencode", "forceescape", "urlize", "urlize(12, true, target='_blank')", "urlize(extra_schemes=['ftp://'])", "striptags", "replace('o', '0', 1)", "format('x', 3)",
                          f"default('z', {self.pick('true', 'false')})", "wordcount", "reverse", "first", "last", "trim('H d')", "xmlattr", "escape|e",
                          "filesizeformat", "attr('upper')", "batch(2, '-')|list")
 
@@ -285,7 +285,7 @@ class Grammar:
         return self.pick("{% set c = cycler('odd', 'even') %}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.next() }}{% set _ = c.reset() %}{{ c.current }}",
                          "{% set j = joiner(', ') %}{% for x in nums %}{{ j() }}{{ x }}{% endfor %}", "{% set j = joiner() %}{{ j() }}{{ j() }}",
                          "{{ dict.fromkeys(['a', 'b'], 1) }}", "{{ namespace(a=1).a }}", "{{ range(3)|list }}{{ range(5)[1:3] }}{{ range(2) }}",
-                         "{{ raise_exception('no') }}", "{% print s, i %}", "{{ self is defined }}")
+                         "{{ raise_exception('no') }}", "{% print s, i %}")
 
     def template(self):
         return "".join(self.space() + self.statement(self.r.randint(0, 2)) for _ in range(self.r.randint(1, 4))) + self.space()

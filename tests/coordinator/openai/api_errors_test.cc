@@ -105,6 +105,24 @@ TEST_F(ApiErrorsTest, TemplateThatRefusesIs400WithItsMessage) {
   EXPECT_NE(error["message"].get<std::string>().find("roles must alternate"), std::string::npos);
 }
 
+TEST_F(ApiErrorsTest, ATemplatesOwnFaultIsNotTheMessages) {
+  start();
+  const ClientResponse response = post(kChatPath, R"({"model":"m","messages":[{"role":"user","content":"break"}]})");
+  EXPECT_EQ(response.status, 400);
+  const auto error = error_of(response);
+  EXPECT_TRUE(error["param"].is_null());
+  EXPECT_EQ(error["code"], "chat_template_error");
+  EXPECT_NE(error["message"].get<std::string>().find("chat template file, line 7: No filter named 'nope'."), std::string::npos);
+}
+
+TEST_F(ApiErrorsTest, ANumberInToolArgumentsThatWouldChangeIsTheMessagesFault) {
+  start();
+  const auto error = error_of(post(kChatPath, R"({"model":"m","messages":[{"role":"user","content":"u"},{"role":"assistant",)"
+                                              R"("tool_calls":[{"function":{"name":"f","arguments":"{\"a\":99999999999999999999}"}}]}]})"));
+  EXPECT_EQ(error["param"], "messages");
+  EXPECT_NE(error["message"].get<std::string>().find("99999999999999999999"), std::string::npos);
+}
+
 TEST_F(ApiErrorsTest, ModelWithoutATemplateRefusesChat) {
   template_ = nullptr;
   start();

@@ -8,6 +8,7 @@ absl::StatusOr<std::string> FakeTemplate::render(const nlohmann::ordered_json& v
   std::string out;
   for (const auto& message : variables["messages"]) {
     const std::string content = message["content"].get<std::string>();
+    if (content == "break") return absl::FailedPreconditionError("chat template file, line 7: No filter named 'nope'.");
     if (content == "refuse") return absl::InvalidArgumentError("roles must alternate");
     out += message["role"].get<std::string>() + ":" + content + "|";
   }

@@ -216,8 +216,48 @@ TEST(ChatRequest, MessagesAreMadePlainForTheTemplate) {
   ASSERT_FALSE(error.has_value()) << error->message;
   EXPECT_EQ(
       request.prompt.messages.dump(),
-      R"([{"role":"system","content":"a\nb"},{"role":"assistant","content":"","tool_calls":[{"id":"1"}]},)"
+      R"([{"role":"developer","content":"a\nb"},{"role":"assistant","content":"","tool_calls":[{"id":"1"}]},)"
       R"({"role":"tool","tool_call_id":"1","content":"c"}])");
+}
+
+std::string messages_of(const char* messages) {
+  ChatRequest request;
+  const auto error = parse_chat_request(body_with("", messages), &request);
+  return error.has_value() ? error->param.value_or("") + ": " + error->message : request.prompt.messages.dump();
+}
+
+TEST(ChatRequest, AnswersWithoutTextAreHistory) {
+  EXPECT_EQ(messages_of(R"("messages":[{"role":"assistant","content":null}])"), R"([{"role":"assistant","content":""}])");
+  EXPECT_EQ(messages_of(R"("messages":[{"role":"assistant"}])"), R"([{"role":"assistant","content":""}])");
+  EXPECT_EQ(messages_of(R"("messages":[{"role":"assistant","content":null,"tool_calls":null,"refusal":"No."}])"),
+            R"([{"role":"assistant","content":"","tool_calls":null,"refusal":"No."}])");
+  EXPECT_EQ(messages_of(R"("messages":[{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}}])"),
+            R"([{"role":"assistant","content":"","function_call":{"name":"f","arguments":"{}"}}])");
+  EXPECT_EQ(messages_of(R"("messages":[{"role":"assistant","content":[{"type":"refusal","refusal":"No."}]}])"),
+            R"([{"role":"assistant","content":"","refusal":"No."}])");
+  EXPECT_EQ(messages_of(R"("messages":[{"role":"function","name":"f","content":"3"}])"),
+            R"([{"role":"function","name":"f","content":"3"}])");
+  EXPECT_EQ(messages_of(R"("messages":[{"role":"function","name":"f","content":null}])"),
+            R"([{"role":"function","name":"f","content":""}])");
+  EXPECT_TRUE(messages_of(R"("messages":[{"role":"tool","content":null}])").starts_with("messages[0].content"));
+  EXPECT_TRUE(messages_of(R"("messages":[{"role":"user","content":null}])").starts_with("messages[0].content"));
+  EXPECT_TRUE(messages_of(R"("messages":[{"role":"user","content":[{"type":"refusal","refusal":"x"}]}])").starts_with("messages[0].content[0]"));
+}
+
+TEST(ChatRequest, EffortIsForTheTemplateAndMessagesComeFromTheirField) {
+  EXPECT_EQ(parsed(R"("reasoning_effort":"low")").prompt.reasoning_effort, "low");
+  EXPECT_FALSE(parsed(R"("reasoning_effort":null)").prompt.reasoning_effort.has_value());
+  ChatRequest request;
+  EXPECT_EQ(parse_chat_request(body_with(R"("chat_template_kwargs":{"messages":[]})"), &request)->param,
+            "chat_template_kwargs.messages");
+}
+
+TEST(ChatRequest, AnIntegerThatNo64BitsHoldIsRefused) {
+  ChatRequest request;
+  const auto error = parse_chat_request(body_with(R"("chat_template_kwargs":{"n":123456789012345678901234})"), &request);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_NE(error->message.find("123456789012345678901234"), std::string::npos);
+  EXPECT_FALSE(parse_chat_request(body_with(R"("chat_template_kwargs":{"n":1.5e30})"), &request).has_value());
 }
 
 }  // namespace
