@@ -75,8 +75,8 @@ void print_phase(const char* name, int64_t rows, const bench::Phase& phase, cons
     if (limits.flops_per_second > 0) std::printf(" = %5.1f %% of FMA peak", 100 * rate / limits.flops_per_second);
   }
   std::printf("  compute %.3f ms", phase.compute_ms);
-  std::printf("  exchange %.3f ms, exposed %.3f ms, %.0f bytes\n", phase.exchange_ms, phase.exchange_exposed_ms,
-              phase.exchange_bytes);
+  std::printf("  exchange %.3f ms, exposed %.3f ms, %s\n", phase.exchange_ms, phase.exchange_exposed_ms,
+              format_bytes(static_cast<uint64_t>(phase.exchange_bytes)).c_str());
   std::fflush(stdout);
 }
 

@@ -238,9 +238,11 @@ absl::StatusOr<std::string> worker_program() {
   return worker.string();
 }
 
-std::unique_ptr<coordinator::GroupLauncher> make_launcher(const GroupOptions& o) {
+std::unique_ptr<coordinator::GroupLauncher> make_launcher(const GroupOptions& o,
+                                                          std::function<void(const std::string&)> keep_line) {
   const std::string transport = resolved_transport(o);
   coordinator::ProcessLauncherOptions options;
+  options.keep_line = std::move(keep_line);
   options.command = [o, transport](const coordinator::LaunchSpec& spec) {
     std::vector<std::string> argv;
     if (transport == "mpi") {

@@ -64,7 +64,9 @@ absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOption
                                                                const model::ModelSpec& spec);
 
 // Processes: mpirun (or one worker process with threads as ranks) started by the coordinator.
-std::unique_ptr<coordinator::GroupLauncher> make_launcher(const GroupOptions& options);
+// keep_line: sees each line that ranks and launcher write; may be empty.
+std::unique_ptr<coordinator::GroupLauncher> make_launcher(const GroupOptions& options,
+                                                          std::function<void(const std::string&)> keep_line = {});
 // Ranks as threads of this process (`--transport local` of the offline commands).
 std::unique_ptr<coordinator::GroupTransport> make_thread_transport(const GroupOptions& options);
 // What the offline commands use: threads for local, processes for mpi.

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
 #include "cli/placement_input.h"
+#include "cli/progress_bar.h"
 #include "expert_placement/baselines/baselines.h"
 #include "expert_placement/objective/held_out.h"
 #include "expert_placement/objective/traffic.h"
@@ -157,11 +158,13 @@ void print_text(const Problem& problem, const Solution& s, const std::vector<Jud
               s.balance[static_cast<size_t>(worst)], s.balance_cap[static_cast<size_t>(worst)]);
   for (double balance : s.balance) std::printf(" %.2f", balance);
   std::printf(
-      "\nslots        %d experts per rank and layer\nmoves        %lld copies (%.1f MB)\nsolver    "
+      "\nslots        %d experts per rank and layer\nmoves        %lld copies (%s)\nsolver    "
       "   %s, %.1f s\n",
       s.table.slots_per_rank(), static_cast<long long>(s.moved_experts),
-      static_cast<double>(s.moved_experts) * problem.cost.weight_bytes / 1e6, s.solver.c_str(),
-      s.seconds);
+      format_bytes(static_cast<uint64_t>(static_cast<double>(s.moved_experts) *
+                                         problem.cost.weight_bytes))
+          .c_str(),
+      s.solver.c_str(), s.seconds);
   if (judged.empty()) return;
   std::printf(
       "held out     %-12s crossing  less  balance   messages: fixed round-robin  fixed matched  "

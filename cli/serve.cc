@@ -49,6 +49,7 @@ int wait_for_signal(const sigset_t& signals, int milliseconds) {
 }
 
 struct Cluster {
+  std::shared_ptr<coordinator::RankLogs> rank_logs;
   std::unique_ptr<coordinator::Metrics> metrics;
   std::unique_ptr<coordinator::PlacementManager> placement;  // null: no routed experts
   std::unique_ptr<coordinator::RoutingRecorder> recorder;    // null: nothing is recorded
@@ -75,7 +76,8 @@ struct Cluster {
   }
 };
 
-absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_transport(const ServeOptions& o) {
+absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_transport(
+    const ServeOptions& o, std::shared_ptr<coordinator::RankLogs> rank_logs) {
   coordinator::ListenOptions listen;
   listen.ranks = o.group.ranks;
   listen.address = o.worker_host;
@@ -95,7 +97,7 @@ absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_transport(cons
   std::unique_ptr<coordinator::GroupLauncher> launcher;
   if (o.launch) {
     RETURN_IF_ERROR(worker_program().status());
-    launcher = make_launcher(o.group);
+    launcher = make_launcher(o.group, [rank_logs](const std::string& line) { rank_logs->add(line); });
   }
   ASSIGN_OR_RETURN(auto transport, coordinator::ListeningTransport::create(std::move(listen), std::move(launcher)));
   if (!o.worker_endpoint_file.empty()) {
@@ -127,6 +129,7 @@ absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& d
   parts.model_name = model_name(o);
   parts.model_path = o.group.model;
   parts.spec = description.spec;
+  parts.rank_logs = cluster->rank_logs;
   parts.model_folder = std::make_shared<const coordinator::ModelFolderWatch>(o.group.model);
   parts.config = o.effective;
   parts.generate = cluster->api->unguarded_handler();
@@ -189,7 +192,8 @@ absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   ASSIGN_OR_RETURN(cluster->placement, make_placement_manager(o.placement, description.spec, &engine_options));
   ASSIGN_OR_RETURN(cluster->recorder, make_routing_recorder(o.placement, o.group, description.spec, &engine_options));
   cluster->recording = o.placement.record_routing;
-  ASSIGN_OR_RETURN(auto transport, make_transport(o));
+  cluster->rank_logs = std::make_shared<coordinator::RankLogs>(o.rank_logs);
+  ASSIGN_OR_RETURN(auto transport, make_transport(o, cluster->rank_logs));
   ASSIGN_OR_RETURN(cluster->engine, coordinator::create_engine(std::move(engine_options), std::move(transport)));
   if (cluster->placement != nullptr) cluster->placement->attach(cluster->engine.get());
   RETURN_IF_ERROR(start_listeners(o, description, cluster.get()));

@@ -40,6 +40,7 @@ struct ServeOptions {
   std::string ready_file;
   std::string successor_file;
   int32_t handover_linger_s = 60;
+  std::string rank_logs;           // folder with rank-N.log, where something else writes what ranks say
   int32_t drain_timeout_s = 600;
   int32_t max_body_mib = 8;
   int32_t http_threads = 1;

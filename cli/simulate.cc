@@ -124,17 +124,19 @@ nlohmann::ordered_json to_json(const Row& row, double batch) {
           {"worst_balance", s.worst_balance}};
 }
 
+constexpr double kMiB = 1 << 20;
+
 void print_text(const std::vector<Row>& rows, double batch) {
   std::printf("%6s %6s %10s %12s %10s %10s %10s %9s %12s %12s %8s\n", "ranks", "nodes", "step ms",
-              "tokens/s", "experts", "exchange", "attention", "messages", "MB in nodes",
-              "MB between", "balance");
+              "tokens/s", "experts ms", "exch. ms", "attn. ms", "messages", "MiB in nodes",
+              "MiB between", "balance");
   for (const Row& row : rows) {
     const SimulatedStep& s = row.step;
     std::printf("%6d %6d %10.3f %12.1f %10.3f %10.3f %10.3f %9.3f %12.3f %12.3f %8.2f\n", row.ranks,
                 row.nodes, s.total_s() * 1e3, batch / s.total_s(), s.experts_s * 1e3,
                 (s.exchange_s + s.kv_publish_s) * 1e3, s.attention_s * 1e3,
-                s.traffic.messages_per_token_layer(), s.bytes_in_nodes / 1e6,
-                s.bytes_between_nodes / 1e6, s.worst_balance);
+                s.traffic.messages_per_token_layer(), s.bytes_in_nodes / kMiB,
+                s.bytes_between_nodes / kMiB, s.worst_balance);
   }
 }
 

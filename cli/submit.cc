@@ -40,8 +40,8 @@ struct SubmitOptions {
 
 // Set by the job's script on the coordinator's command line, where a flag stands once.
 constexpr const char* kFlagsOfTheScript[] = {
-    "--config",       "--host",       "--admin-host",    "--worker-host",
-    "--secret-file",  "--mpirun",     "--state-dir",     "--endpoint-file", "--admin-endpoint-file",
+    "--config",       "--host",       "--admin-host",    "--worker-host",   "--secret-file",
+    "--mpirun",       "--state-dir",  "--rank-logs",     "--endpoint-file", "--admin-endpoint-file",
     "--admin-socket", "--ready-file", "--successor-file"};
 
 // Bytes of weights that a node holds: its share of the experts, and all other weights once for each

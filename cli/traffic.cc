@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
+#include "cli/progress_bar.h"
 #include "expert_placement/objective/recorded_traffic.h"
 
 namespace conclave::cli {
@@ -73,8 +74,9 @@ void print(const RoutingRecording& recording, const RunTraffic& traffic) {
     for (size_t direction = 0; direction < kDirections.size(); ++direction) {
       const placement::TrafficSum& sum = traffic.sums[plan][direction];
       if (sum.messages == 0) continue;
-      std::printf("  %-9s  %12lld messages  %14lld bytes\n", kDirections[direction],
-                  static_cast<long long>(sum.messages), static_cast<long long>(sum.bytes));
+      std::printf("  %-9s  %12lld messages  %12s\n", kDirections[direction],
+                  static_cast<long long>(sum.messages),
+                  format_bytes(static_cast<uint64_t>(sum.bytes)).c_str());
     }
   }
 }

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -17,6 +18,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPollPeriod{200};
+constexpr size_t kNamedFailures = 5;
 
 struct DrainOptions {
   std::string reason;
@@ -39,6 +41,30 @@ absl::Status show_admission(const Session& session, const Json& admission) {
 }
 
 Deadline deadline_after(double seconds) { return Deadline::after(milliseconds(static_cast<int64_t>(seconds * 1000))); }
+
+// What became of requests between two looks; failures by name as far as the server keeps them.
+Json ended_between(const Json& before, const Json& after) {
+  Json out = Json::object();
+  for (const char* name : {"finished", "cancelled", "failed"}) {
+    out[name] = static_cast<int64_t>(number_of(after["ended"], name) - number_of(before["ended"], name));
+  }
+  out["failed_requests"] = Json::array();
+  const double seen = number_of(before["ended"], "failed");
+  for (const Json& failed : after["ended"]["last_failed"]) {
+    if (number_of(failed, "number") > seen) out["failed_requests"].push_back({{"request_id", failed["request_id"]}, {"why", failed["why"]}});
+  }
+  return out;
+}
+
+std::string ended_text(const Json& ended) {
+  std::string text = absl::StrCat("while draining ", text_of(ended["finished"]), " requests finished, ", text_of(ended["failed"]), " failed");
+  if (ended["cancelled"] != 0) absl::StrAppend(&text, ", ", text_of(ended["cancelled"]), " were cancelled");
+  for (size_t i = 0; i < std::min(kNamedFailures, ended["failed_requests"].size()); ++i) {
+    const Json& failed = ended["failed_requests"][i];
+    absl::StrAppend(&text, "\nfailed: ", text_of(failed["request_id"]), ": ", text_of(failed["why"]));
+  }
+  return text;
+}
 
 // Says on stderr how many are left whenever that changes; the last answer, drained or not.
 absl::StatusOr<Json> watch_drain(Session& session, const Deadline& deadline) {
@@ -67,16 +93,22 @@ absl::Status cancel_all(Session& session) {
 
 absl::Status drain(Session& session, const DrainOptions& o) {
   ASSIGN_OR_RETURN(const double seconds, parse_duration(o.deadline));
-  ASSIGN_OR_RETURN(Json admission, session.post("/admin/v1/drain", {{"reason", o.reason}}));
-  if (!o.wait) return show_admission(session, admission);
-  ASSIGN_OR_RETURN(admission, watch_drain(session, deadline_after(seconds)));
+  ASSIGN_OR_RETURN(const Json before, session.post("/admin/v1/drain", {{"reason", o.reason}}));
+  if (!o.wait) return show_admission(session, before);
+  ASSIGN_OR_RETURN(Json admission, watch_drain(session, deadline_after(seconds)));
   if (admission["drained"] != true && o.cancel_open) {
     say("the deadline passed: cancelling what is open");
     RETURN_IF_ERROR(cancel_all(session));
     ASSIGN_OR_RETURN(admission, watch_drain(session, deadline_after(session.options().timeout_seconds)));
   }
+  admission["while_draining"] = ended_between(before, admission);
+  const Json& ended = admission["while_draining"];
   RETURN_IF_ERROR(show_admission(session, admission));
-  if (admission["drained"] == true) return absl::OkStatus();
+  if (!session.wants_data()) std::printf("%s\n", ended_text(ended).c_str());
+  if (admission["drained"] == true && ended["failed"] == 0) return absl::OkStatus();
+  if (admission["drained"] == true) {
+    return absl::FailedPreconditionError(absl::StrCat("no request is open any more, but ", text_of(ended["failed"]), " failed while the cluster drained"));
+  }
   return absl::FailedPreconditionError(absl::StrCat(
       text_of(admission["requests_open"]), " requests are still open after ", o.deadline,
       "; the cluster stays closed: wait on, `conclavectl undrain`, or drain with --cancel-open"));

@@ -8,6 +8,7 @@
 #include <ctime>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
@@ -15,6 +16,7 @@
 #include "base/version.h"
 #include "cli/conclavectl/doctor.h"
 #include "cli/conclavectl/output.h"
+#include "cli/conclavectl/redaction.h"
 #include "cli/conclavectl/verbs.h"
 
 extern char** environ;
@@ -40,8 +42,9 @@ std::string timestamp() {
 class TemporaryFolder {
  public:
   static absl::StatusOr<std::unique_ptr<TemporaryFolder>> create() {
-    std::string path = (fs::temp_directory_path() / "conclave-bundle-XXXXXX").string();
-    if (::mkdtemp(path.data()) == nullptr) return absl::InternalError("cannot make a temporary folder; is TMPDIR writable?");
+    std::error_code error;
+    std::string path = (fs::temp_directory_path(error) / "conclave-bundle-XXXXXX").string();
+    if (error || ::mkdtemp(path.data()) == nullptr) return absl::InternalError("cannot make a temporary folder; is TMPDIR writable?");
     return std::unique_ptr<TemporaryFolder>(new TemporaryFolder(std::move(path)));
   }
   ~TemporaryFolder() {
@@ -59,12 +62,35 @@ class TemporaryFolder {
 void redact(Json* config) {
   if (!config->contains("settings")) return;
   for (auto& [name, value] : (*config)["settings"].items()) {
-    const bool sensitive = name.find("key") != std::string::npos || name.find("secret") != std::string::npos || name.find("token") != std::string::npos;
-    if (sensitive && value.is_string() && value != "" && name.find("tokens") == std::string::npos) value = "(set)";
+    if (is_sensitive_setting(name) && value.is_string() && value != "") value = "(set)";
   }
 }
 
-absl::Status collect(Session& session, const std::string& folder) {
+// The folder of a bundle. Every text that is written loses what nobody else shall see.
+class BundleFolder {
+ public:
+  BundleFolder(std::string path, Redaction redaction) : path_(std::move(path)), redaction_(std::move(redaction)) {}
+  absl::Status write(const std::string& name, const std::string& text) const {
+    return write_file_atomically(absl::StrCat(path_, "/", name), redaction_.clean(text));
+  }
+
+ private:
+  const std::string path_;
+  const Redaction redaction_;
+};
+
+// "" where no key is used or its file cannot be read: then the first question says so.
+std::string own_key(const Session& session) {
+  if (session.options().key_file.empty()) return "";
+  const auto text = read_file(session.options().key_file, 1 << 16);
+  return text.ok() ? text->substr(0, text->find('\n')) : "";
+}
+
+std::string readable(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+absl::Status collect(Session& session, const std::string& path) {
+  const auto config = session.get("/admin/v1/config");
+  const BundleFolder folder(path, Redaction(config.ok() && config->contains("settings") ? (*config)["settings"] : Json(), own_key(session)));
   std::string missing;
   for (const char* kind : kDocuments) {
     auto document = session.get(absl::StrCat("/admin/v1/", kind));
@@ -74,18 +100,17 @@ absl::Status collect(Session& session, const std::string& folder) {
       continue;
     }
     if (std::string(kind) == "config") redact(&*document);
-    RETURN_IF_ERROR(write_file_atomically(absl::StrCat(folder, "/", kind, ".json"),
-                                          document->dump(2, ' ', false, Json::error_handler_t::replace) + "\n"));
+    RETURN_IF_ERROR(folder.write(absl::StrCat(kind, ".json"), readable(*document)));
   }
   const auto metrics = session.text("GET", "/metrics");
-  if (metrics.ok()) RETURN_IF_ERROR(write_file_atomically(folder + "/metrics.txt", *metrics));
+  if (metrics.ok()) RETURN_IF_ERROR(folder.write("metrics.txt", *metrics));
   std::vector<Finding> findings = check_host();
   for (Finding& finding : check_cluster(session)) findings.push_back(std::move(finding));
-  RETURN_IF_ERROR(write_file_atomically(folder + "/doctor.json", doctor_document(findings).dump(2) + "\n"));
-  if (!missing.empty()) RETURN_IF_ERROR(write_file_atomically(folder + "/missing.txt", missing));
-  return write_file_atomically(folder + "/README.txt",
-                               absl::StrCat("Debug bundle of ", session.options().endpoint, ", made by conclavectl ", kVersion, " at ", timestamp(),
-                                            ".\nNo prompts, no answers, no keys. missing.txt, if there, says what the server did not give.\n"));
+  RETURN_IF_ERROR(folder.write("doctor.json", readable(doctor_document(findings))));
+  if (!missing.empty()) RETURN_IF_ERROR(folder.write("missing.txt", missing));
+  return folder.write("README.txt", absl::StrCat("Debug bundle of ", session.options().endpoint, ", made by conclavectl ", kVersion, " at ", timestamp(),
+                                                 ".\nNo prompts, no answers, no keys. logs.json has the last lines of the coordinator and of each rank.\n"
+                                                 "missing.txt, if there, says what the server did not give.\n"));
 }
 
 absl::Status pack(const std::string& parent, const std::string& name, const std::string& target) {

@@ -47,6 +47,12 @@ bool is_flat_array(const Json& value) {
   return value.is_array() && std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_number(); });
 }
 
+// Four digits that mean something, without an exponent while that can be read.
+std::string format_rounded(double number) {
+  if (std::abs(number) >= 1000 && std::abs(number) < 1e15) return absl::StrFormat("%.0f", number);
+  return absl::StrFormat("%.4g", number);
+}
+
 void append_yaml(const Json& json, size_t indent, std::string* out);
 
 void append_entry(const std::string& lead, const Json& value, size_t indent, std::string* out) {
@@ -154,6 +160,23 @@ std::string format_bytes(double bytes) {
 }
 
 std::string format_number(double number, int digits) { return absl::StrFormat("%.*f", digits, number); }
+
+std::string format_member(std::string_view name, const Json& value) {
+  if (value.is_array()) {
+    std::string out = "[";
+    for (const Json& one : value) absl::StrAppend(&out, out.size() > 1 ? ", " : "", format_member(name, one));
+    return out + "]";
+  }
+  if (!value.is_number()) return text_of(value);
+  const auto number = value.get<double>();
+  const auto ends = [name](std::string_view end) { return name.ends_with(end); };
+  if (ends("_seconds") || name == "seconds") return format_seconds(number);
+  if (ends("_ms")) return format_seconds(number / 1e3);
+  if (ends("_per_second")) return format_rounded(number) + "/s";
+  if (ends("bytes") || name.starts_with("bytes_") || name.find("_bytes_") != std::string_view::npos) return format_bytes(number);
+  if (ends("fraction") || ends("share") || name == "gap") return absl::StrFormat("%.1f %%", 100 * number);
+  return value.is_number_float() ? format_rounded(number) : value.dump();
+}
 
 std::string text_of(const Json& value) {
   if (value.is_string()) return value.get<std::string>();

@@ -38,6 +38,9 @@ absl::Status save_file(const Session& session, const std::string& path, const st
 std::string format_seconds(double seconds);  // "1.2 ms", "3.4 s", "2m05s", "3h10m", "2d04h"
 std::string format_bytes(double bytes);      // "12.3 MiB"
 std::string format_number(double number, int digits = 1);
+// As a person reads the member `name` of a document: its unit goes by the name's end (_seconds, _ms, bytes, _per_second,
+// fraction, share, gap), other fractions are rounded to four digits, also in lists; whole numbers stay as they are.
+std::string format_member(std::string_view name, const Json& value);
 std::string text_of(const Json& value);  // strings without quotes, all else as JSON
 double number_of(const Json& json, const char* name, double otherwise = 0);
 // "90", "90s", "5m", "1h30m" -> seconds. INVALID_ARGUMENT otherwise.

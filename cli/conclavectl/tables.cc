@@ -38,7 +38,9 @@ void append_flat(const std::string& name, const Json& value, std::string* out) {
     for (const auto& [key, member] : value.items()) append_flat(name.empty() ? key : absl::StrCat(name, ".", key), member, out);
     return;
   }
-  absl::StrAppend(out, name, ": ", text_of(value), "\n");
+  const size_t dot = name.rfind('.');
+  const std::string member = dot == std::string::npos ? name : name.substr(dot + 1);
+  absl::StrAppend(out, name, ": ", format_member(member, value), "\n");
 }
 
 std::string latency_text(const Json& quantiles) {

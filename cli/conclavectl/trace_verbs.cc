@@ -60,6 +60,13 @@ void add_trace(CLI::App& app, Action* action) {
   });
 }
 
+void print_rank_lines(const Json& ranks) {
+  for (const Json& log : ranks) {
+    const std::string who = number_of(log, "rank", -1) < 0 ? "launcher" : "rank " + text_of(log["rank"]);
+    for (const Json& line : log["lines"]) std::printf("%s: %s\n", who.c_str(), text_of(line).c_str());
+  }
+}
+
 }  // namespace
 
 void add_trace_verbs(CLI::App& app, Action* action) {
@@ -74,11 +81,18 @@ void add_trace_verbs(CLI::App& app, Action* action) {
       return show(session, answer);
     };
   });
-  app.add_subcommand("logs", "The last lines that the coordinator logged")->callback([action] {
-    *action = [](Session& session) -> absl::Status {
+  auto ranks = std::make_shared<bool>(false);
+  CLI::App* logs = app.add_subcommand("logs", "The last lines that the coordinator logged, or with --ranks the ranks");
+  logs->add_flag("--ranks", *ranks, "what ranks and the program that starts them wrote, by rank");
+  logs->callback([action, ranks] {
+    *action = [ranks](Session& session) -> absl::Status {
       ASSIGN_OR_RETURN(const Json answer, session.get("/admin/v1/logs"));
       if (session.wants_data()) return show(session, answer);
-      for (const Json& line : answer["lines"]) std::printf("%s\n", text_of(line).c_str());
+      if (*ranks) {
+        print_rank_lines(answer["ranks"]);
+      } else {
+        for (const Json& line : answer["lines"]) std::printf("%s\n", text_of(line).c_str());
+      }
       return absl::OkStatus();
     };
   });

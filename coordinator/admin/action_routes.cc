@@ -53,20 +53,19 @@ void close_admission(const AdminParts& parts, const HttpRequest& request, const 
   }
   parts.engine->cordon(*reason);
   log_info("admission closed", {{"verb", verb}, {"reason", *reason}});
-  respond(responder, 200, admission_document(parts.engine->status()));
+  respond(responder, 200, admission_document(parts));
 }
 
 void open_admission(const AdminParts& parts, HttpResponder& responder) {
   parts.engine->uncordon();
-  const EngineStatus status = parts.engine->status();
-  if (status.draining) {
+  if (parts.engine->status().draining) {
     return refuse(responder, 409,
                   "The coordinator got its stop signal and is ending; start it again to take "
                   "requests.",
                   "stopping");
   }
   log_info("admission opened");
-  respond(responder, 200, admission_document(status));
+  respond(responder, 200, admission_document(parts));
 }
 
 // name: the number of one sequence, or the client's request id, which all choices of a request

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/admin/metrics.h"
 #include "coordinator/admin/model_folder_watch.h"
+#include "coordinator/admin/rank_logs.h"
 #include "coordinator/engine/engine.h"
 #include "coordinator/http/api_keys.h"
 #include "coordinator/http/http_server.h"
@@ -38,6 +39,7 @@ struct AdminParts {
   model::ModelSpec spec;
   // Of model_path; null: not watched.
   std::shared_ptr<const ModelFolderWatch> model_folder;
+  std::shared_ptr<const RankLogs> rank_logs;  // null: they are not kept
   // Settings in effect, by flag name; no secrets.
   std::vector<std::pair<std::string, std::string>> config;
   // The public API without its keys, for the page's prompt box; null: none.

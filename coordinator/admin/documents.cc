@@ -32,7 +32,8 @@ std::vector<double> max_over_mean(const std::vector<std::vector<double>>& rows,
 std::vector<HealthCheck> checks_of(const AdminParts& parts, const EngineStatus& status) {
   HealthInput input{status,
                     max_over_mean(parts.metrics->rank_load().expert_rows(), kRowsForAVerdict)};
-  if (parts.model_folder != nullptr) input.model_folder = parts.model_folder->look(kFileSystemPatience);
+  if (parts.model_folder != nullptr)
+    input.model_folder = parts.model_folder->look(kFileSystemPatience);
   return health_checks(input);
 }
 
@@ -128,6 +129,20 @@ AdminJson holders_json(const placement::PlacementTable* table, int32_t layer) {
   return out;
 }
 
+// What became of requests since the coordinator started, with the names of the last that failed.
+AdminJson ended_json(const Metrics& metrics) {
+  AdminJson out = {
+      {"finished", metrics.ended(FinishReason::kStop) + metrics.ended(FinishReason::kLength)},
+      {"cancelled", metrics.ended(FinishReason::kCancelled)},
+      {"failed", metrics.ended(FinishReason::kError)},
+      {"last_failed", AdminJson::array()}};
+  for (const FailedRequest& failed : metrics.failed_requests().list()) {
+    out["last_failed"].push_back(
+        {{"number", failed.number}, {"request_id", failed.request_id}, {"why", failed.why}});
+  }
+  return out;
+}
+
 }  // namespace
 
 const char* group_state_word(GroupState state) {
@@ -138,13 +153,15 @@ const char* group_state_word(GroupState state) {
 
 AdminJson document(const char* kind) { return {{"version", 1}, {"kind", kind}}; }
 
-AdminJson admission_document(const EngineStatus& status) {
+AdminJson admission_document(const AdminParts& parts) {
+  const EngineStatus status = parts.engine->status();
   AdminJson out = document("admission");
   out["open"] = !status.draining;
   out["reason"] = status.cordon_reason;
   out["stopping"] = status.draining && status.cordon_reason.empty();
   out["requests_open"] = status.open;
   out["drained"] = status.draining && status.open == 0;
+  out["ended"] = ended_json(*parts.metrics);
   return out;
 }
 
@@ -292,10 +309,15 @@ AdminJson history_document(const AdminParts& parts) {
   return out;
 }
 
-AdminJson logs_document() {
+AdminJson logs_document(const AdminParts& parts) {
   AdminJson out = document("logs");
   out["level"] = log_level_name(log_level());
   out["lines"] = recent_log_lines();
+  out["ranks"] = AdminJson::array();
+  if (parts.rank_logs == nullptr) return out;
+  for (const RankLog& log : parts.rank_logs->last()) {
+    out["ranks"].push_back({{"rank", log.rank}, {"lines", log.lines}});
+  }
   return out;
 }
 

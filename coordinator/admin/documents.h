@@ -26,8 +26,8 @@ AdminJson model_document(const AdminParts& parts);
 AdminJson config_document(const AdminParts& parts);
 AdminJson version_document(const AdminParts& parts);
 AdminJson history_document(const AdminParts& parts);
-AdminJson admission_document(const EngineStatus& status);
-AdminJson logs_document();
+AdminJson admission_document(const AdminParts& parts);
+AdminJson logs_document(const AdminParts& parts);
 
 const char* group_state_word(GroupState state);
 

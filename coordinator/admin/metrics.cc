@@ -183,6 +183,14 @@ void Metrics::request_finished(FinishReason reason, double seconds_since_queued,
   families_->request_generation.Observe(generated_tokens);
 }
 
+void Metrics::request_failed(const std::string& request_id, const absl::Status& why) {
+  failed_.add(request_id, std::string(why.message()));
+}
+
+int64_t Metrics::ended(FinishReason reason) const {
+  return static_cast<int64_t>(families_->finish_reason[static_cast<size_t>(reason)]->Value());
+}
+
 void Metrics::tokens_computed(int64_t prompt_tokens, int64_t generated_tokens) {
   families_->prompt_tokens.Increment(static_cast<double>(prompt_tokens));
   families_->generation_tokens.Increment(static_cast<double>(generated_tokens));

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "coordinator/admin/failed_requests.h"
 #include "coordinator/admin/model_folder_snapshot.h"
 #include "coordinator/admin/rank_load.h"
 #include "coordinator/admin/recent_window.h"
@@ -36,6 +37,9 @@ class Metrics : public EngineObserver {
                          const ModelFolderFindings& model_folder = {}) const;
   const RankLoad& rank_load() const { return rank_load_; }
   const RecentWindow& recent() const { return recent_; }
+  const FailedRequests& failed_requests() const { return failed_; }
+  // Requests of clients that ended so since the start.
+  int64_t ended(FinishReason reason) const;
   // On the clock of recent().
   double now() const;
 
@@ -51,6 +55,7 @@ class Metrics : public EngineObserver {
   void next_token(double seconds_since_last) override;
   void request_finished(FinishReason reason, double seconds_since_queued, int32_t prompt_tokens,
                         int32_t generated_tokens) override;
+  void request_failed(const std::string& request_id, const absl::Status& why) override;
   void tokens_computed(int64_t prompt_tokens, int64_t generated_tokens) override;
   void prefix_lookup(int64_t queried_tokens, int64_t hit_tokens) override;
   void request_preempted() override;
@@ -68,6 +73,7 @@ class Metrics : public EngineObserver {
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   RecentWindow recent_;
   RankLoad rank_load_;
+  FailedRequests failed_;
 
   std::unique_ptr<Families> families_;
 };

@@ -61,9 +61,9 @@ void add_read_routes(Router& router, std::shared_ptr<const AdminParts> parts) {
   add_document(router, "/admin/v1/config", [parts] { return config_document(*parts); });
   add_document(router, "/admin/v1/version", [parts] { return version_document(*parts); });
   add_document(router, "/admin/v1/history", [parts] { return history_document(*parts); });
-  add_document(router, "/admin/v1/logs", [] { return logs_document(); });
+  add_document(router, "/admin/v1/logs", [parts] { return logs_document(*parts); });
   add_document(router, "/admin/v1/admission",
-               [parts] { return admission_document(parts->engine->status()); });
+               [parts] { return admission_document(*parts); });
 }
 
 }  // namespace conclave::coordinator

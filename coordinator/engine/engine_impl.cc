@@ -322,6 +322,9 @@ void EngineImpl::end(SequenceId id, GenerationEnd end, Time now) {
       .request_finished(end.reason, seconds_between(client.mapped().queued, now),
                         static_cast<int32_t>(entry.request.prompt.size()),
                         static_cast<int32_t>(entry.emitted.size()));
+  if (end.reason == FinishReason::kError) {
+    observer_of(entry.request.probe).request_failed(entry.request.request_id, end.error);
+  }
   log_end(entry, end);
   journal_.close(id);
   client.mapped().listener->on_end(std::move(end));

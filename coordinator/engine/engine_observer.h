@@ -29,6 +29,8 @@ class EngineObserver {
   virtual void next_token(double seconds_since_last) {}
   virtual void request_finished(FinishReason reason, double seconds_since_queued,
                                 int32_t prompt_tokens, int32_t generated_tokens) {}
+  // After request_finished() with kError.
+  virtual void request_failed(const std::string& request_id, const absl::Status& why) {}
 
   // Counters; amounts to add. prompt_tokens: rows of prompts computed (recomputed ones included).
   virtual void tokens_computed(int64_t prompt_tokens, int64_t generated_tokens) {}

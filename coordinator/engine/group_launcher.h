@@ -45,6 +45,7 @@ struct ProcessLauncherOptions {
   std::vector<std::string> environment;             // "NAME=value", added to ours
   std::chrono::milliseconds grace{3000};            // from SIGTERM to SIGKILL
   std::function<void(std::string)> on_stderr_line;  // empty: to our stderr
+  std::function<void(const std::string&)> keep_line;  // sees each line as well; may be empty
 };
 std::unique_ptr<GroupLauncher> make_process_launcher(ProcessLauncherOptions options);
 

@@ -147,6 +147,7 @@ class Incarnation {
 
   void emit_line() {
     std::string line = std::exchange(line_, {});
+    if (options_.keep_line) options_.keep_line(line);
     if (options_.on_stderr_line) {
       options_.on_stderr_line(std::move(line));
     } else {

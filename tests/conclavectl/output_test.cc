@@ -38,6 +38,21 @@ TEST(Format, SecondsBytesDurations) {
   for (const char* text : {"", "5x", "m", "-3s", "1h m"}) EXPECT_FALSE(parse_duration(text).ok()) << text;
 }
 
+TEST(Format, MembersOfDocumentsHaveUnitsAndFewDigits) {
+  EXPECT_EQ(format_member("heartbeat_age_seconds", 0.0123456789), "12.3 ms");
+  EXPECT_EQ(format_member("predicted_pause_ms", 0.05000000001), "50 us");
+  EXPECT_EQ(format_member("weight_bytes", 13002342), "12.4 MiB");
+  EXPECT_EQ(format_member("bytes_to_move", 2048), "2.0 KiB");
+  EXPECT_EQ(format_member("generated_tokens_per_second", 1234.5678), "1235/s");
+  EXPECT_EQ(format_member("remote_fraction", 0.12345), "12.3 %");
+  EXPECT_EQ(format_member("balance", Json::parse("[1.0, 1.234567891]")), "[1, 1.235]");
+  EXPECT_EQ(format_member("objective_after", 0.30000000000000004), "0.3");
+  EXPECT_EQ(format_member("parameters", 6919161856), "6919161856");
+  EXPECT_EQ(format_member("holders", Json::parse("[[0], [1, 2]]")), "[[0], [1, 2]]");
+  EXPECT_EQ(format_member("reason", "x"), "x");
+  EXPECT_EQ(format_member("gap", nullptr), "-");
+}
+
 TEST(Path, NamesAreOnePart) { EXPECT_EQ(encode_path("a/b?c d%é"), "a%2fb%3fc%20d%25%c3%a9"); }
 
 TEST(Description, FlattensAndLeavesTheFrameOut) {

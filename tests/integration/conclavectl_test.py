@@ -23,13 +23,13 @@ LONG = {"model": "demo-moe", "prompt": [5, 6, 7], "max_tokens": 1900, "ignore_eo
 
 
 @contextlib.contextmanager
-def open_requests(cluster, count):
+def open_requests(cluster, count, tokens=LONG["max_tokens"]):
     """Streams that run until they are cancelled or at their end; yields what became of each."""
     ends = [None] * count
 
     def one(index):
         last = ""
-        for data in cluster.stream("/v1/completions", {**LONG, "seed": index}):
+        for data in cluster.stream("/v1/completions", {**LONG, "seed": index, "max_tokens": tokens}):
             last = data if data != "[DONE]" else last
         ends[index] = json.loads(last)
 
@@ -190,7 +190,11 @@ def test_admission(ctl, cluster):
         ctl.run("wait", "--for", "drained", "--timeout", "0.3s", code=8)
         drained = ctl.json("drain", "--reason", "upgrade", "--deadline", "0.1s", "--cancel-open", schema="admission")
         check(drained["drained"] and drained["requests_open"] == 0, drained)
+        check(drained["while_draining"] == {"finished": 0, "cancelled": 1, "failed": 0, "failed_requests": []}, drained)
     check(ends[0]["error"]["code"] == "cancelled", ends)
+    ctl.run("undrain")
+    with open_requests(cluster, 1, tokens=60):
+        ctl.table("drain", "--reason", "upgrade", sees=["closed (upgrade): 0 requests open", "while draining 1 requests finished, 0 failed"])
     check(ctl.json("wait", "--for", "drained", schema="admission")["drained"], "wait drained")
     check(not ctl.json("drain", "--reason", "again", "--no-wait", schema="admission")["open"], "no-wait")
     ctl.table("drain", "--reason", "again", sees=["closed (again): 0 requests open"])
@@ -233,6 +237,9 @@ def test_trace_and_logs(ctl, cluster, folder):
     ctl.table("log-level", "info", sees=["level: info"])
     ctl.run("log-level", "loud", code=2)
     check(any("log level changed" in line for line in ctl.json("logs", schema="logs")["lines"]), "logs")
+    logged = ctl.json("logs", schema="logs")["ranks"]
+    check({0, 1} <= {log["rank"] for log in logged} and all(len(log["lines"]) <= 128 for log in logged), [log["rank"] for log in logged])
+    ctl.table("logs", "--ranks", sees=["rank 0: {", "rank 1: {"])
     lines = ctl.run("logs").stdout.splitlines()  # as they were logged: in this cluster as JSON
     check(any(json.loads(line)["message"] == "log level changed" for line in lines), lines)
 
@@ -250,6 +257,7 @@ def test_helpers(ctl, cluster, folder):
         files = {pathlib.PurePath(m.name).name: tar.extractfile(m).read().decode() for m in tar.getmembers() if m.isfile()}
     check({"status.json", "ranks.json", "config.json", "metrics.txt", "logs.json", "doctor.json", "README.txt"} <= set(files), sorted(files))
     check(json.loads(files["config.json"])["settings"]["admin-key-file"] == "(set)", files["config.json"])
+    check({0, 1} <= {log["rank"] for log in json.loads(files["logs.json"])["ranks"]}, "the ranks' lines are in the bundle")
     for name, text in files.items():
         check("top-secret-key" not in text and str(cluster.folder / "key") not in text, f"a secret in {name}")
     metrics = ctl.json("metrics", schema="metrics")["metrics"]
