@@ -1,0 +1,56 @@
+#ifndef CONCLAVE_COORDINATOR_TOKENIZER_TOKENIZER_CLASS_H_
+#define CONCLAVE_COORDINATOR_TOKENIZER_TOKENIZER_CLASS_H_
+
+// Which parts of a tokenizer follow tokenizer.json and which the class that the folder names.
+// Source: transformers 5.24, whose classes for some families build all but vocabulary and merges
+// from code (docs/tokenizers.md lists them).
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "coordinator/tokenizer/json_fields.h"
+#include "coordinator/tokenizer/settings_fields.h"
+
+namespace conclave::coordinator {
+
+// What a class does with its special tokens once they are in the vocabulary.
+enum class TokensAgain {
+  kNo,
+  kWithoutFlags,  // adds them again as plain special tokens
+  kAsSpecial,     // adds them again as they are, special
+};
+
+struct TokenizerClass {
+  std::string name;  // "" follows tokenizer.json
+  // Special tokens of the class; an empty text says "none". A file's own, null included, win.
+  std::vector<std::pair<const char*, const char*>> tokens;
+  bool own_post_processor = false;  // the file's is not used
+  TokensAgain again = TokensAgain::kNo;
+
+  bool follows_file() const { return name.empty(); }
+};
+
+// What decides about the class.
+struct ClassHints {
+  std::string model_type;         // config.json; "" if unknown
+  std::string model_class;        // config.json's tokenizer_class
+  std::string tokenizer_class;    // tokenizer_config.json's
+  bool has_tokenizer_class = false;
+  bool own_code = false;          // tokenizer_config.json's auto_map
+  bool names_byte_level = false;  // tokenizer.json does
+};
+
+// note: one sentence if the folder asks for something that is passed over, else "".
+TokenizerClass choose_tokenizer_class(const ClassHints& hints, std::string* note);
+
+// Puts the parts of the class into a tokenizer.json; settings: add_prefix_space and legacy.
+// INVALID_ARGUMENT names the place.
+absl::Status rebuild_by_class(const TokenizerClass& chosen, const SettingsFields& settings,
+                              Json* file);
+
+}  // namespace conclave::coordinator
+
+#endif  // CONCLAVE_COORDINATOR_TOKENIZER_TOKENIZER_CLASS_H_
