@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "coordinator/tokenizer/bpe_tokenizer.h"
+#include "coordinator/tokenizer/class_parts.h"
 #include "coordinator/tokenizer/json_fields.h"
 #include "coordinator/tokenizer/settings_fields.h"
 #include "coordinator/tokenizer/tokenizer_class.h"
@@ -76,7 +77,7 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> Tokenizer::from_files(
   if (!note.empty()) log_warning("tokenizer: " + note, {{"folder", files.folder}});
   ASSIGN_OR_RETURN(const TokenizerSettings settings,
                    read_tokenizer_settings(settings_files, chosen, file, source));
-  RETURN_IF_ERROR(rebuild_by_class(chosen, settings_files.config, &file));
+  rebuild_by_class(chosen, settings, &file);
   return BpeTokenizer::create(file, settings, source);
 }
 

@@ -6,13 +6,8 @@
 // from code (docs/tokenizers.md lists them).
 
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
-
-#include "absl/status/statusor.h"
-#include "coordinator/tokenizer/json_fields.h"
-#include "coordinator/tokenizer/settings_fields.h"
 
 namespace conclave::coordinator {
 
@@ -45,11 +40,6 @@ struct ClassHints {
 
 // note: one sentence if the folder asks for something that is passed over, else "".
 TokenizerClass choose_tokenizer_class(const ClassHints& hints, std::string* note);
-
-// Puts the parts of the class into a tokenizer.json; settings: add_prefix_space and legacy.
-// INVALID_ARGUMENT names the place.
-absl::Status rebuild_by_class(const TokenizerClass& chosen, const SettingsFields& settings,
-                              Json* file);
 
 }  // namespace conclave::coordinator
 

@@ -326,6 +326,9 @@ absl::Status SettingsReader::read_flags(TokenizerSettings* out) const {
   ASSIGN_OR_RETURN(out->add_eos_token, flag("add_eos_token"));
   ASSIGN_OR_RETURN(const std::optional<bool> split, flag("split_special_tokens"));
   out->split_special_tokens = split.value_or(false);
+  ASSIGN_OR_RETURN(out->add_prefix_space, flag("add_prefix_space"));
+  ASSIGN_OR_RETURN(const std::optional<bool> legacy, flag("legacy"));
+  out->legacy = legacy.value_or(false);
   // Without the second setting transformers passes over the first for BPE, and so do we.
   if (fields_.filled("clean_up_tokenization_spaces") && fields_.filled(kForcedCleanUp)) {
     return bad_file(place(*fields_.find(kForcedCleanUp)),

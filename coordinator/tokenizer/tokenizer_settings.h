@@ -22,6 +22,8 @@ struct TokenizerSettings {
   std::vector<AddedToken> tokens;
   std::map<std::string, std::string> named;  // by field: eos_token, ..
   bool split_special_tokens = false;         // special tokens in a text are text
+  std::optional<bool> add_prefix_space;      // for classes that build their own parts
+  bool legacy = false;                       // LlamaTokenizer's
   // These replace the post_processor; special_tokens_map.json alone can set them.
   std::optional<bool> add_bos_token;
   std::optional<bool> add_eos_token;
