@@ -117,16 +117,21 @@ absl::Status AddedTokens::add(AddedToken token, const BpeModel& model, const std
   highest_id_ = std::max(highest_id_, token.id);
   by_content_.insert_or_assign(token.content, token.id);
   if (token.special) special_.insert_or_assign(token.content, true);
+  token.decodes_normalized = token.normalized;
   const auto [it, is_new] = by_id_.try_emplace(token.id, tokens_.size());
   if (is_new) {
     tokens_.push_back(std::move(token));
   } else {
-    tokens_[it->second] = std::move(token);
+    AddedToken& known = tokens_[it->second];
+    token.decodes_normalized = token.normalized || known.decodes_normalized;
+    known = std::move(token);
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<AddedTokens> AddedTokens::from_json(const Json* json, const BpeModel& model,
+absl::StatusOr<AddedTokens> AddedTokens::from_json(const Json* json,
+                                                   std::span<const AddedToken> more,
+                                                   const BpeModel& model,
                                                    const Normalizer* normalizer,
                                                    const std::string& where) {
   AddedTokens added;
@@ -135,20 +140,24 @@ absl::StatusOr<AddedTokens> AddedTokens::from_json(const Json* json, const BpeMo
     ASSIGN_OR_RETURN(AddedToken token, token_from_json((*json)[i], place));
     RETURN_IF_ERROR(added.add(std::move(token), model, place));
   }
-  for (AddedToken& token : added.tokens_) {
-    token.decoded = token.content;
-    if (!token.normalized) {
-      added.raw_.add(token.content, token.id);
-      continue;
-    }
+  for (const AddedToken& token : more) RETURN_IF_ERROR(added.add(token, model, where));
+  added.index(normalizer);
+  return added;
+}
+
+void AddedTokens::index(const Normalizer* normalizer) {
+  for (AddedToken& token : tokens_) {
     NormalizedText content{token.content, 0};
     if (normalizer != nullptr) {
       normalizer->apply(content, grown_text_limit(token.content.size()));
     }
-    added.normalized_.add(content.text, token.id);
-    token.decoded = std::move(content.text);
+    if (token.normalized) {
+      normalized_.add(content.text, token.id);
+    } else {
+      raw_.add(token.content, token.id);
+    }
+    token.decoded = token.decodes_normalized ? std::move(content.text) : token.content;
   }
-  return added;
 }
 
 void AddedTokens::split_raw(std::string_view text, std::vector<Piece>& pieces) const {
@@ -168,6 +177,7 @@ void AddedTokens::split(const TokenTrie& trie, std::string_view text,
     size_t end = match->range.end;
     from = end;
     const AddedToken& token = *find(match->value);
+    if (!finds_special_ && is_special(token.content)) continue;
     if (token.single_word && (word_char_before(text, begin) || word_char_at(text, end))) continue;
     // A match may begin in white space that the one before has swallowed.
     if (token.lstrip) begin = std::max(before_white_space(text, begin), done);

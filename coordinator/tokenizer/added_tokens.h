@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,12 +23,15 @@ namespace conclave::coordinator {
 
 struct AddedToken {
   std::string content;
-  std::string decoded;  // what decoding reads: the normalised content if `normalized`
+  std::string decoded;  // what decoding reads
   int32_t id = 0;
   bool single_word = false;  // only where no word character is next to it
   bool lstrip = false;       // swallows the white space before it
   bool rstrip = false;       // and after it
   bool normalized = true;    // looked for in the normalised text, in normalised form
+  // Decoding reads the normalised form. As in tokenizers 0.23, that stays so when the token is added
+  // again and no longer normalised.
+  bool decodes_normalized = false;
   bool special = false;      // skipped by decode(skip_special_tokens)
 };
 
@@ -52,12 +56,15 @@ class TokenTrie {
 // Immutable after loading; any thread.
 class AddedTokens {
  public:
-  // json: the array "added_tokens" or nullptr. A token whose string the model has gets the model's
-  // id; the others get the ids behind the model's, in order, as Hugging Face tokenizers numbers
-  // them (a consistent file says the same ids). normalizer may be null.
-  static absl::StatusOr<AddedTokens> from_json(const Json* json, const BpeModel& model,
-                                               const Normalizer* normalizer,
+  // json: the array "added_tokens" or nullptr; `more` come behind them. A token whose string the
+  // model has gets the model's id; the others get the ids behind the model's, in order, as Hugging
+  // Face tokenizers numbers them (a consistent file says the same ids). A string that comes again
+  // keeps its id and gets the later flags. normalizer may be null. INVALID_ARGUMENT names the place.
+  static absl::StatusOr<AddedTokens> from_json(const Json* json, std::span<const AddedToken> more,
+                                               const BpeModel& model, const Normalizer* normalizer,
                                                const std::string& where);
+  // Special tokens are no longer found in texts.
+  void split_special_tokens() { finds_special_ = false; }
 
   // Cuts text on the tokens that are matched before (normalized false) or after normalisation.
   // Pieces are ranges of the text; token pieces carry their id.
@@ -73,6 +80,7 @@ class AddedTokens {
  private:
   void split(const TokenTrie& trie, std::string_view text, std::vector<Piece>& pieces) const;
   absl::Status add(AddedToken token, const BpeModel& model, const std::string& where);
+  void index(const Normalizer* normalizer);
 
   std::vector<AddedToken> tokens_;
   absl::flat_hash_map<int32_t, size_t> by_id_;  // -> tokens_
@@ -81,6 +89,7 @@ class AddedTokens {
   TokenTrie raw_;
   TokenTrie normalized_;
   int32_t highest_id_ = -1;
+  bool finds_special_ = true;
 };
 
 }  // namespace conclave::coordinator

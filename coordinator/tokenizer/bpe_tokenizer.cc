@@ -50,28 +50,18 @@ class ChainStream final : public DecodeStream {
   bool skip_special_tokens_;
 };
 
-// A token in tokenizer_config.json: "<s>", {"content": "<s>", ..} or null.
-absl::StatusOr<std::string> configured_token(const Json& config, const char* key,
-                                             const std::string& where) {
-  const Json& value = part(config, key);
-  if (value.is_object()) {
-    return string_field(value, "content", "", absl::StrCat(where, ": ", key));
-  }
-  return string_field(config, key, "", where);
-}
-
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Tokenizer>> BpeTokenizer::create(const Json& file,
-                                                                      const Json& config,
-                                                                      const std::string& source) {
+absl::StatusOr<std::shared_ptr<const Tokenizer>> BpeTokenizer::create(
+    const Json& file, const TokenizerSettings& settings, const std::string& source) {
   auto tokenizer = std::make_shared<BpeTokenizer>();
-  RETURN_IF_ERROR(tokenizer->load(file, source));
-  RETURN_IF_ERROR(tokenizer->load_config(config, source));
+  RETURN_IF_ERROR(tokenizer->load(file, settings, source));
+  tokenizer->surround(settings);
   return std::shared_ptr<const Tokenizer>(std::move(tokenizer));
 }
 
-absl::Status BpeTokenizer::load(const Json& file, const std::string& source) {
+absl::Status BpeTokenizer::load(const Json& file, const TokenizerSettings& settings,
+                                const std::string& source) {
   const auto place = [&](const char* key) { return absl::StrCat(source, ": ", key); };
   ASSIGN_OR_RETURN(model_, BpeModel::from_json(part(file, "model"), place("model")));
   ASSIGN_OR_RETURN(normalizer_,
@@ -83,30 +73,24 @@ absl::Status BpeTokenizer::load(const Json& file, const std::string& source) {
   ASSIGN_OR_RETURN(decoder_, DecodeChain::from_json(part(file, "decoder"), place("decoder")));
   ASSIGN_OR_RETURN(const Json* added, array_field(file, "added_tokens", source));
   ASSIGN_OR_RETURN(
-      added_, AddedTokens::from_json(added, *model_, normalizer_.get(), place("added_tokens")));
+      added_, AddedTokens::from_json(added, settings.tokens, *model_, normalizer_.get(),
+                                     place("added_tokens")));
+  if (settings.split_special_tokens) added_.split_special_tokens();
+  special_tokens_ = settings.named;
   return absl::OkStatus();
 }
 
-absl::Status BpeTokenizer::load_config(const Json& config, const std::string& source) {
-  const std::string where = absl::StrCat(source, ": tokenizer_config.json");
-  for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
-    ASSIGN_OR_RETURN(std::string token, configured_token(config, key, where));
-    if (!token.empty()) special_tokens_.emplace(key, std::move(token));
-  }
-  ASSIGN_OR_RETURN(const bool add_bos, bool_field(config, "add_bos_token", false, where));
-  ASSIGN_OR_RETURN(const bool add_eos, bool_field(config, "add_eos_token", false, where));
-  if (part(config, "add_bos_token").is_null() && part(config, "add_eos_token").is_null()) {
-    return absl::OkStatus();
-  }
+void BpeTokenizer::surround(const TokenizerSettings& settings) {
+  if (!settings.add_bos_token.has_value() && !settings.add_eos_token.has_value()) return;
   // Either setting replaces the file's own post_processor; one without its token counts as false.
-  const auto ids = [this](bool wanted, const std::string& token) {
+  const auto ids = [this](std::optional<bool> wanted, const std::string& token) {
     std::vector<int32_t> result;
-    const std::optional<int32_t> id = wanted ? token_id(token) : std::nullopt;
+    const std::optional<int32_t> id = wanted.value_or(false) ? token_id(token) : std::nullopt;
     if (id.has_value()) result.push_back(*id);
     return result;
   };
-  post_processor_ = PostProcessor::around(ids(add_bos, bos_token()), ids(add_eos, eos_token()));
-  return absl::OkStatus();
+  post_processor_ = PostProcessor::around(ids(settings.add_bos_token, bos_token()),
+                                          ids(settings.add_eos_token, eos_token()));
 }
 
 // Cuts on raw added tokens, normalises what is between them, and cuts on normalised added tokens.
@@ -185,10 +169,18 @@ std::unique_ptr<DecodeStream> BpeTokenizer::new_stream(bool skip_special_tokens)
 
 std::optional<std::string_view> BpeTokenizer::decodable(int32_t id,
                                                         bool skip_special_tokens) const {
-  if (skip_special_tokens && is_special(id)) return std::nullopt;
-  if (const AddedToken* added = added_.find(id)) return added->decoded;
-  if (!model_->has_token(id)) return std::nullopt;
-  return model_->token(id);
+  std::string_view text;
+  if (const AddedToken* added = added_.find(id)) {
+    text = added->decoded;
+  } else if (model_->has_token(id)) {
+    text = model_->token(id);
+  } else {
+    return std::nullopt;
+  }
+  // As in tokenizers, the text decides, not the id: a special token that reads differently once it
+  // is normalised is shown.
+  if (skip_special_tokens && added_.is_special(text)) return std::nullopt;
+  return text;
 }
 
 std::string BpeTokenizer::token_bytes(int32_t id) const {

@@ -16,15 +16,16 @@
 #include "coordinator/tokenizer/post_processor.h"
 #include "coordinator/tokenizer/pre_tokenizer.h"
 #include "coordinator/tokenizer/tokenizer.h"
+#include "coordinator/tokenizer/tokenizer_settings.h"
 
 namespace conclave::coordinator {
 
 // The parts of a tokenizer.json put together.
 class BpeTokenizer final : public Tokenizer {
  public:
-  // config: tokenizer_config.json or an empty object.
+  // file: tokenizer.json, which errors call `source`.
   static absl::StatusOr<std::shared_ptr<const Tokenizer>> create(const Json& file,
-                                                                 const Json& config,
+                                                                 const TokenizerSettings& settings,
                                                                  const std::string& source);
 
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const override;
@@ -45,8 +46,8 @@ class BpeTokenizer final : public Tokenizer {
   std::optional<std::string_view> decodable(int32_t id, bool skip_special_tokens) const;
 
  private:
-  absl::Status load(const Json& file, const std::string& source);
-  absl::Status load_config(const Json& config, const std::string& source);
+  absl::Status load(const Json& file, const TokenizerSettings& settings, const std::string& source);
+  void surround(const TokenizerSettings& settings);
   PieceList pieces_of(const std::string& text) const;
 
   std::unique_ptr<const Normalizer> normalizer_;       // null: none

@@ -1,7 +1,7 @@
 #ifndef CONCLAVE_COORDINATOR_TOKENIZER_TOKENIZER_H_
 #define CONCLAVE_COORDINATOR_TOKENIZER_TOKENIZER_H_
 
-// tokenizer.json (BPE) as Hugging Face tokenizers reads it. Immutable after loading; any thread.
+// A model folder's tokenizer (BPE) as Hugging Face transformers reads it. Immutable after loading; any thread.
 
 #include <atomic>
 #include <cstddef>
@@ -41,15 +41,27 @@ class DecodeStream {
   virtual std::unique_ptr<DecodeStream> clone() const = 0;
 };
 
+// The texts of a model folder's files that say how text becomes tokens: all but the first may be
+// absent.
+struct TokenizerFiles {
+  std::string folder;  // for errors
+  std::string tokenizer_json;
+  std::optional<std::string> tokenizer_config;    // tokenizer_config.json
+  std::optional<std::string> special_tokens_map;  // special_tokens_map.json
+  std::optional<std::string> added_tokens;        // added_tokens.json
+  std::optional<std::string> model_config;        // config.json: model_type and tokenizer_class
+};
+
 class Tokenizer {
  public:
-  // tokenizer_config_json may be empty; its add_bos_token / add_eos_token and bos_token / eos_token
-  // are honoured. source names the file in errors, which are INVALID_ARGUMENT.
+  // Errors are INVALID_ARGUMENT and name file and key. What a folder asks for and does not get is
+  // logged once as a note.
+  static absl::StatusOr<std::shared_ptr<const Tokenizer>> from_files(const TokenizerFiles& files);
+  // tokenizer.json with tokenizer_config.json ("": absent) alone; source names the first in errors.
   static absl::StatusOr<std::shared_ptr<const Tokenizer>> from_json(
       std::string_view tokenizer_json, std::string_view tokenizer_config_json,
       std::string_view source);
-  // Reads tokenizer.json and, if it is there, tokenizer_config.json. Also NOT_FOUND and what
-  // reading can give.
+  // Reads a model folder. Also NOT_FOUND and what reading can give.
   static absl::StatusOr<std::shared_ptr<const Tokenizer>> from_folder(const std::string& folder);
   virtual ~Tokenizer() = default;
 
