@@ -23,6 +23,7 @@
 #include "coordinator/engine/create_engine.h"
 #include "coordinator/openai/api_server.h"
 #include "coordinator/tokenizer/tokenizer.h"
+#include "model/model_folder.h"
 #include "model/model_spec.h"
 
 namespace conclave::cli {
@@ -106,10 +107,7 @@ absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_transport(cons
 }
 
 std::string model_name(const ServeOptions& o) {
-  if (!o.served_model_name.empty()) return o.served_model_name;
-  std::filesystem::path path(o.group.model);
-  if (path.filename().empty()) path = path.parent_path();
-  return path.filename().string();
+  return o.served_model_name.empty() ? model::model_folder_name(o.group.model) : o.served_model_name;
 }
 
 absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& description, Cluster* cluster) {
