@@ -91,7 +91,7 @@ void add_group_flags(CLI::App& app, GroupOptions* o, bool need_model) {
       ->envname("CONCLAVE_KV_MEMORY");
   app.add_option("--kv-blocks", o->kv_blocks, "K/V blocks of 16 tokens of each rank, instead of --kv-memory")
       ->envname("CONCLAVE_KV_BLOCKS")->check(CLI::Range(0, 1 << 24));
-  app.add_option("--max-model-len", o->max_model_len, "longest prompt + output in tokens; 0: the model's")
+  app.add_option("--max-model-len", o->max_model_len, "longest prompt + output in tokens, from 2; 0: the model's window")
       ->envname("CONCLAVE_MAX_MODEL_LEN");
   app.add_option("--max-running", o->max_running, "most sequences in a step")->envname("CONCLAVE_MAX_RUNNING");
   app.add_option("--max-step-tokens", o->max_step_tokens, "most tokens in a step (chunked prefill budget)")

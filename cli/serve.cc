@@ -178,6 +178,8 @@ absl::Status start_listeners(const ServeOptions& o, const model::ModelDescriptio
 absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   RETURN_IF_ERROR(prepare(&o.group));
   ASSIGN_OR_RETURN(const model::ModelDescription description, read_model(o.group.model));
+  if (o.generation_defaults == "model") RETURN_IF_ERROR(description.generation.unsupported);
+  for (const std::string& note : description.spec.notes) log_warning(note);
   ASSIGN_OR_RETURN(coordinator::EngineOptions engine_options, make_engine_options(o.group, description.spec));
   auto cluster = std::make_unique<Cluster>();
   cluster->metrics = std::make_unique<coordinator::Metrics>(

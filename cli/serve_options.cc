@@ -30,7 +30,7 @@ void add_serve_flags(CLI::App& app, ServeOptions* o) {
   app.add_flag("--launch,!--no-launch", o->launch, "start the worker group; otherwise wait for ranks to join");
   app.add_option("--secret-file", o->secret_file, "file (mode 0600) with the group's secret; default: made up")
       ->envname("CONCLAVE_SECRET_FILE");
-  app.add_option("--served-model-name", o->served_model_name, "name in the API; default: the folder's")
+  app.add_option("--served-model-name", o->served_model_name, "name in the API; default: the folder's, ORG/NAME in the hub's cache")
       ->envname("CONCLAVE_SERVED_MODEL_NAME");
   app.add_option("--api-key-file", o->api_key_file, "keys, one a line, that guard all but /health and /ready")
       ->envname("CONCLAVE_API_KEY_FILE");
