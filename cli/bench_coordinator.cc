@@ -21,6 +21,7 @@
 #include "cli/load_report.h"
 #include "comm/channel/tcp_channel.h"
 #include "coordinator/http/client/http_client.h"
+#include "model/model_folder.h"
 #include "model/model_spec.h"
 
 namespace conclave::cli {
@@ -106,9 +107,10 @@ absl::Status wait_until_ready(coordinator::HttpClient& client) {
 }
 
 absl::Status run(BenchCoordinatorOptions o) {
+  ASSIGN_OR_RETURN(o.model, model::resolve_model_folder(o.model));
   ASSIGN_OR_RETURN(const auto description, model::read_model_description(o.model));
   std::unique_ptr<bench::EchoRank> rank;  // outlives the coordinator, which would report its loss
-  ASSIGN_OR_RETURN(const auto process, CoordinatorProcess::start(std::filesystem::absolute(o.model).string()));
+  ASSIGN_OR_RETURN(const auto process, CoordinatorProcess::start(o.model));
   ASSIGN_OR_RETURN(const std::string url, process->wait_for_line("endpoint"));
   ASSIGN_OR_RETURN(const std::string workers, process->wait_for_line("workers"));
   const size_t colon = workers.rfind(':');

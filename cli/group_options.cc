@@ -14,6 +14,7 @@
 #include "base/host_port.h"
 #include "base/status_macros.h"
 #include "cli/kernel_sets.h"
+#include "model/model_folder.h"
 #include "model/weights.h"
 
 namespace conclave::cli {
@@ -90,7 +91,7 @@ void add_group_flags(CLI::App& app, GroupOptions* o, bool need_model) {
       ->envname("CONCLAVE_KV_MEMORY");
   app.add_option("--kv-blocks", o->kv_blocks, "K/V blocks of 16 tokens of each rank, instead of --kv-memory")
       ->envname("CONCLAVE_KV_BLOCKS")->check(CLI::Range(0, 1 << 24));
-  app.add_option("--max-model-len", o->max_model_len, "longest prompt + output in tokens; 0: the model's")
+  app.add_option("--max-model-len", o->max_model_len, "longest prompt + output in tokens, from 2; 0: the model's window")
       ->envname("CONCLAVE_MAX_MODEL_LEN");
   app.add_option("--max-running", o->max_running, "most sequences in a step")->envname("CONCLAVE_MAX_RUNNING");
   app.add_option("--max-step-tokens", o->max_step_tokens, "most tokens in a step (chunked prefill budget)")
@@ -146,6 +147,20 @@ ComputeType resolved_compute(const GroupOptions& o, const model::ModelSpec& spec
   return spec.weight_dtype == DType::kBF16 ? ComputeType::kBF16 : ComputeType::kF32;
 }
 
+absl::StatusOr<int32_t> resolved_max_model_len(const GroupOptions& o, const model::ModelSpec& spec) {
+  const int32_t length = o.max_model_len > 0 ? o.max_model_len : spec.max_positions;
+  if (length > spec.max_positions) {
+    return absl::InvalidArgumentError(absl::StrCat("--max-model-len is ", length, ", but the model's window is ",
+                                                   spec.max_positions, " tokens (", spec.window_source, ")"));
+  }
+  if (length < 2) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        o.max_model_len > 0 ? "--max-model-len" : "the model's window", " is ", length,
+        ", expected at least 2: a token of the prompt and one of the answer"));
+  }
+  return length;
+}
+
 absl::Status prepare(GroupOptions* o) {
   RETURN_IF_ERROR(check_choice("--transport", o->transport, {"auto", "mpi", "local"}));
   RETURN_IF_ERROR(check_choice("--compute", o->compute, {"auto", "f32", "bf16"}));
@@ -166,7 +181,9 @@ absl::Status prepare(GroupOptions* o) {
     if (value < 0) return absl::InvalidArgumentError(absl::StrCat(flag, " is ", value, ", expected 0 or more"));
   }
   if (o->ranks > 4096) return absl::InvalidArgumentError(absl::StrCat("--ranks is ", o->ranks, ", expected at most 4096"));
-  if (!o->model.empty()) o->model = std::filesystem::absolute(o->model).lexically_normal().string();
+  if (!o->model.empty()) {
+    ASSIGN_OR_RETURN(o->model, model::resolve_model_folder(o->model));
+  }
   if (!o->placement.empty()) {
     ASSIGN_OR_RETURN(o->placement_json, read_file(o->placement, size_t{256} << 20));
   }
@@ -211,11 +228,7 @@ absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOption
     ASSIGN_OR_RETURN(e.configure.kv_memory_bytes, parse_bytes(o.kv_memory));
   }
   e.eos_ids = spec.eos_ids;
-  if (o.max_model_len > spec.max_positions) {
-    return absl::InvalidArgumentError(absl::StrCat("--max-model-len is ", o.max_model_len, ", the model was made for ",
-                                                   spec.max_positions, " positions"));
-  }
-  e.max_model_len = o.max_model_len > 0 ? o.max_model_len : spec.max_positions;
+  ASSIGN_OR_RETURN(e.max_model_len, resolved_max_model_len(o, spec));
   e.max_running = o.max_running;
   e.max_queue = o.max_queue;
   e.max_step_tokens = o.max_step_tokens;

@@ -52,11 +52,14 @@ struct GroupOptions {
 
 void add_group_flags(CLI::App& app, GroupOptions* options, bool need_model = true);
 
-// Reads the placement file, makes the model path absolute, checks values. INVALID_ARGUMENT with a sentence.
+// Reads the placement file, finds the model folder that --model means, checks values. INVALID_ARGUMENT or NOT_FOUND with
+// a sentence.
 absl::Status prepare(GroupOptions* options);
 std::string resolved_transport(const GroupOptions& options);
 // The folder's description, checked against its weight files: weight_dtype is what is stored, whatever config.json says.
 absl::StatusOr<model::ModelDescription> read_model(const std::string& folder);
+// --max-model-len, or the model's window; INVALID_ARGUMENT if it is beyond the window or too short for any request.
+absl::StatusOr<int32_t> resolved_max_model_len(const GroupOptions& options, const model::ModelSpec& spec);
 ComputeType resolved_compute(const GroupOptions& options, const model::ModelSpec& spec);
 
 // Everything of EngineOptions that comes from these flags and the model.

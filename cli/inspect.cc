@@ -17,6 +17,7 @@
 #include "expert_placement/table/placement_table.h"
 #include "kernels/cpu/machine_limits.h"
 #include "kernels/device/thread_pool.h"
+#include "model/model_folder.h"
 #include "model/weights.h"
 
 namespace conclave::cli {
@@ -47,6 +48,27 @@ uint64_t available_memory() {
     in.ignore(1 << 12, '\n');
   }
   return 0;
+}
+
+// What a reader of the output needs beside the spec.
+struct Report {
+  Plan plan;
+  std::string fingerprint;
+  std::string name;            // without --served-model-name
+  int32_t max_model_len = 0;   // what serve with these flags would take
+  std::vector<std::string> notes;
+};
+
+std::string window_text(const model::ModelSpec& spec) {
+  std::string text = absl::StrCat(spec.max_positions, " tokens: ", spec.window_source);
+  int32_t sliding = 0, window = 0;
+  for (const model::LayerSpec& layer : spec.layer) {
+    if (layer.sliding_window == 0) continue;
+    ++sliding;
+    window = layer.sliding_window;
+  }
+  if (sliding > 0) absl::StrAppend(&text, "; ", sliding, " layers see the last ", window);
+  return text;
 }
 
 absl::StatusOr<Plan> make_plan(const InspectOptions& o, const model::ModelSpec& spec, const model::Weights& weights) {
@@ -83,16 +105,21 @@ absl::StatusOr<Plan> make_plan(const InspectOptions& o, const model::ModelSpec& 
   return plan;
 }
 
-void print_text(const InspectOptions& o, const model::ModelSpec& spec, const Plan& plan, const std::string& fingerprint) {
+void print_text(const InspectOptions& o, const model::ModelSpec& spec, const Report& report) {
+  const Plan& plan = report.plan;
   const auto line = [](const char* name, const std::string& value) { std::printf("%-26s %s\n", name, value.c_str()); };
   line("model", o.group.model);
+  line("name", report.name);
   line("family", absl::StrCat(spec.model_type, spec.ladder_residual ? ", ladder residual" : "",
                               spec.pre_gate_distance > 0 ? absl::StrCat(", pre-gated at distance ", spec.pre_gate_distance) : ""));
-  line("fingerprint", fingerprint);
+  line("fingerprint", report.fingerprint);
   line("layers", absl::StrCat(spec.layers, " (", spec.moe_layers().size(), " MoE), hidden ", spec.hidden, ", heads ", spec.heads,
                               "/", spec.kv_heads, " x ", spec.head_dim));
   line("experts", absl::StrCat(spec.experts, ", top ", spec.top_k, ", width ", spec.expert_width,
                                spec.shared_expert_width > 0 ? absl::StrCat(", shared ", spec.shared_expert_width) : ""));
+  line("window", window_text(spec));
+  if (report.max_model_len != spec.max_positions) line("longest sequence", absl::StrCat(report.max_model_len, " tokens (--max-model-len)"));
+  line("rope", absl::StrCat(spec.rope.type, ", theta ", spec.rope.theta));
   char numbers[96];
   std::snprintf(numbers, sizeof numbers, "%.3f B, %.3f B act on a token", static_cast<double>(spec.total_parameters()) / 1e9,
                 static_cast<double>(spec.active_parameters()) / 1e9);
@@ -118,6 +145,7 @@ void print_text(const InspectOptions& o, const model::ModelSpec& spec, const Pla
     std::snprintf(numbers, sizeof numbers, "%.1f s from a warm page cache", plan.load_seconds);
     line("loading, about", numbers);
   }
+  for (const std::string& note : report.notes) std::printf("note: %s\n", note.c_str());
 }
 
 // What is wrong with the folder's chat template, in sentences; empty if it is fine.
@@ -127,10 +155,17 @@ std::vector<std::string> chat_template_notes(const std::string& folder) {
   return {std::string(chat_template.status().message())};
 }
 
-void print_json(const InspectOptions& o, const model::ModelSpec& spec, const Plan& plan, const std::string& fingerprint) {
+void print_json(const InspectOptions& o, const model::ModelSpec& spec, const Report& report) {
+  const Plan& plan = report.plan;
   nlohmann::ordered_json json{{"model", o.group.model},
+                              {"name", report.name},
                               {"model_type", spec.model_type},
-                              {"fingerprint", fingerprint},
+                              {"fingerprint", report.fingerprint},
+                              {"window", spec.max_positions},
+                              {"window_source", spec.window_source},
+                              {"max_model_len", report.max_model_len},
+                              {"rope_type", spec.rope.type},
+                              {"rope_theta", spec.rope.theta},
                               {"layers", spec.layers},
                               {"moe_layers", spec.moe_layers()},
                               {"experts", spec.experts},
@@ -145,12 +180,12 @@ void print_json(const InspectOptions& o, const model::ModelSpec& spec, const Pla
                               {"ranks", o.group.ranks},
                               {"kv_bytes_per_token", plan.kv_bytes_per_token},
                               {"memory_available_bytes", plan.memory_available}};
-  json["chat_template_notes"] = chat_template_notes(o.group.model);
   if (plan.read_bytes_per_second > 0) {
     json["read_bytes_per_second"] = plan.read_bytes_per_second;
     json["decode_limit_tokens_per_second"] = plan.read_bytes_per_second / plan.active_bytes;
     json["load_seconds"] = plan.load_seconds;
   }
+  json["notes"] = report.notes;
   std::puts(json.dump(2).c_str());
 }
 
@@ -158,13 +193,23 @@ absl::Status inspect(InspectOptions o) {
   RETURN_IF_ERROR(prepare(&o.group));
   ASSIGN_OR_RETURN(model::ModelDescription description, model::read_model_description(o.group.model));
   ASSIGN_OR_RETURN(const auto weights, model::Weights::open(o.group.model, &description.spec));
-  ASSIGN_OR_RETURN(const Plan plan, make_plan(o, description.spec, *weights));
+  Report report;
+  report.fingerprint = weights->fingerprint();
+  report.name = model::model_folder_name(o.group.model);
+  ASSIGN_OR_RETURN(report.max_model_len, resolved_max_model_len(o.group, description.spec));
+  ASSIGN_OR_RETURN(report.plan, make_plan(o, description.spec, *weights));
+  report.notes = description.spec.notes;
+  for (std::string& note : chat_template_notes(o.group.model)) report.notes.push_back(std::move(note));
+  for (const std::string& name : weights->ignored()) {
+    report.notes.push_back(absl::StrCat("tensor ", name, " is not used by this family as config.json describes it"));
+  }
+  if (!description.generation.unsupported.ok()) {
+    report.notes.push_back("serve refuses " + std::string(description.generation.unsupported.message()));
+  }
   if (o.output == "json") {
-    print_json(o, description.spec, plan, weights->fingerprint());
+    print_json(o, description.spec, report);
   } else {
-    print_text(o, description.spec, plan, weights->fingerprint());
-    for (const std::string& note : chat_template_notes(o.group.model)) std::printf("note: %s\n", note.c_str());
-    for (const std::string& name : weights->ignored()) std::printf("note: tensor %s is not used by this family\n", name.c_str());
+    print_text(o, description.spec, report);
   }
   return absl::OkStatus();
 }

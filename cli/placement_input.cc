@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "model/model_folder.h"
 #include "model/weights.h"
 
 namespace conclave::cli {
@@ -38,13 +39,14 @@ void add_cluster_flags(CLI::App& app, PlacementInputOptions* options) {
 absl::StatusOr<NamedModel> read_model_or_shape(const std::string& path) {
   NamedModel named;
   std::error_code error;
-  if (!std::filesystem::is_directory(path, error)) {
+  if (std::filesystem::is_regular_file(path, error)) {
     ASSIGN_OR_RETURN(const std::string text, read_file(path));
     ASSIGN_OR_RETURN(named.spec, model::parse_shape(text, path));
     return named;
   }
-  ASSIGN_OR_RETURN(model::ModelDescription description, model::read_model_description(path));
-  ASSIGN_OR_RETURN(const auto weights, model::Weights::open(path, &description.spec));
+  ASSIGN_OR_RETURN(const std::string folder, model::resolve_model_folder(path));
+  ASSIGN_OR_RETURN(model::ModelDescription description, model::read_model_description(folder));
+  ASSIGN_OR_RETURN(const auto weights, model::Weights::open(folder, &description.spec));
   named.spec = std::move(description.spec);
   named.fingerprint = weights->fingerprint();
   return named;

@@ -12,6 +12,7 @@
 #include "cli/group_options.h"
 #include "cli/preflight/node_checks.h"
 #include "cli/preflight/verdict.h"
+#include "model/model_folder.h"
 
 namespace conclave::cli {
 namespace {
@@ -52,7 +53,10 @@ absl::Status check_node(PreflightOptions o) {
   report.node = o.links.node = node_name();
   if (o.gpus > 0) report.checks.push_back(check_gpus({o.gpus, o.links.nodes > 1}, o.libraries));
   report.checks.push_back(check_memory(memory));
-  if (!o.model.empty()) report.checks.push_back(check_model_files(o.model, o.min_read_rate));
+  if (!o.model.empty()) {
+    ASSIGN_OR_RETURN(const std::string folder, model::resolve_model_folder(o.model));
+    report.checks.push_back(check_model_files(folder, o.min_read_rate));
+  }
   if (!o.links.folder.empty()) report.checks.push_back(check_links(o.links, &report.unreachable));
   if (!o.links.folder.empty()) {
     RETURN_IF_ERROR(write_file_atomically(absl::StrCat(o.links.folder, "/", report.node, ".json"),

@@ -23,6 +23,7 @@
 #include "coordinator/engine/create_engine.h"
 #include "coordinator/openai/api_server.h"
 #include "coordinator/tokenizer/tokenizer.h"
+#include "model/model_folder.h"
 #include "model/model_spec.h"
 
 namespace conclave::cli {
@@ -108,10 +109,7 @@ absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_transport(
 }
 
 std::string model_name(const ServeOptions& o) {
-  if (!o.served_model_name.empty()) return o.served_model_name;
-  std::filesystem::path path(o.group.model);
-  if (path.filename().empty()) path = path.parent_path();
-  return path.filename().string();
+  return o.served_model_name.empty() ? model::model_folder_name(o.group.model) : o.served_model_name;
 }
 
 absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& description, Cluster* cluster) {
@@ -183,6 +181,8 @@ absl::Status start_listeners(const ServeOptions& o, const model::ModelDescriptio
 absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   RETURN_IF_ERROR(prepare(&o.group));
   ASSIGN_OR_RETURN(const model::ModelDescription description, read_model(o.group.model));
+  if (o.generation_defaults == "model") RETURN_IF_ERROR(description.generation.unsupported);
+  for (const std::string& note : description.spec.notes) log_warning(note);
   ASSIGN_OR_RETURN(coordinator::EngineOptions engine_options, make_engine_options(o.group, description.spec));
   auto cluster = std::make_unique<Cluster>();
   cluster->metrics = std::make_unique<coordinator::Metrics>(

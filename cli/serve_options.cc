@@ -32,7 +32,7 @@ void add_serve_flags(CLI::App& app, ServeOptions* o) {
       ->envname("CONCLAVE_SECRET_FILE");
   app.add_option("--rank-logs", o->rank_logs,
                  "folder in which something else, such as srun --output, writes rank-N.log: for `conclavectl logs --ranks` and bundles");
-  app.add_option("--served-model-name", o->served_model_name, "name in the API; default: the folder's")
+  app.add_option("--served-model-name", o->served_model_name, "name in the API; default: the folder's, ORG/NAME in the hub's cache")
       ->envname("CONCLAVE_SERVED_MODEL_NAME");
   app.add_option("--api-key-file", o->api_key_file, "keys, one a line, that guard all but /health and /ready")
       ->envname("CONCLAVE_API_KEY_FILE");

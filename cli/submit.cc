@@ -19,6 +19,7 @@
 #include "cli/submit/ready_wait.h"
 #include "cli/submit/service_folder.h"
 #include "cli/submit/slurm_client.h"
+#include "model/model_folder.h"
 #include "model/weights.h"
 
 namespace conclave::cli {
@@ -62,8 +63,7 @@ absl::Status complete(SubmitOptions* o) {
   const auto absolute = [](const std::string& path) {
     return fs::absolute(path).lexically_normal().string();
   };
-  job.model = absolute(job.model);
-  if (job.model.ends_with('/')) job.model.pop_back();
+  ASSIGN_OR_RETURN(job.model, model::resolve_model_folder(job.model));
   job.folder = absolute(job.folder.empty() ? job.name + "-service" : job.folder);
   if (!job.targets_folder.empty()) job.targets_folder = absolute(job.targets_folder);
   for (std::string* file : {&job.api_key_file, &job.admin_key_file}) {

@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
 #include "coordinator/tokenizer/tokenizer.h"
+#include "model/model_folder.h"
 
 namespace conclave::cli {
 namespace {
@@ -17,7 +18,8 @@ struct TokenizeOptions {
 };
 
 absl::Status tokenize(const TokenizeOptions& o) {
-  ASSIGN_OR_RETURN(const auto tokenizer, coordinator::Tokenizer::from_folder(o.model));
+  ASSIGN_OR_RETURN(const std::string folder, model::resolve_model_folder(o.model));
+  ASSIGN_OR_RETURN(const auto tokenizer, coordinator::Tokenizer::from_folder(folder));
   const std::string text{std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
   std::puts(nlohmann::json(tokenizer->encode(text, !o.no_special)).dump().c_str());
   return absl::OkStatus();

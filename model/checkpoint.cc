@@ -27,6 +27,29 @@ bool is_plain_file_name(const std::string& name) {
          name.find_first_of(std::string("/\\\0", 3)) == std::string::npos;
 }
 
+// Weights in other forms, so that the sentence can speak of what lies there.
+std::string other_weights(const std::string& folder) {
+  std::error_code error;
+  for (const auto& item : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = item.path().filename().string();
+    const std::string kind = item.path().extension().string();
+    if (kind == ".bin" || kind == ".pt" || kind == ".pth" ||
+        name == "pytorch_model.bin.index.json") {
+      return absl::StrCat(
+          "; it holds ", printable(name),
+          ": PyTorch's pickled weights are not read, save the model as safetensors");
+    }
+    if (kind == ".gguf") return absl::StrCat("; it holds ", printable(name), ": GGUF is not read");
+    if (name == "adapter_model.safetensors") {
+      return "; it holds an adapter: merge it into its base model and save that";
+    }
+    if (kind == ".safetensors") {
+      return absl::StrCat("; it holds ", printable(name), " without an index that names it");
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<Checkpoint> Checkpoint::open(const std::string& folder) {
@@ -39,7 +62,8 @@ absl::StatusOr<Checkpoint> Checkpoint::open(const std::string& folder) {
     RETURN_IF_ERROR(checkpoint.add_shards(folder, index));
   } else {
     return absl::NotFoundError(
-        absl::StrCat(folder, ": holds neither model.safetensors nor model.safetensors.index.json"));
+        absl::StrCat(folder, ": holds neither model.safetensors nor model.safetensors.index.json",
+                     other_weights(folder)));
   }
   return checkpoint;
 }
@@ -47,9 +71,27 @@ absl::StatusOr<Checkpoint> Checkpoint::open(const std::string& folder) {
 absl::Status Checkpoint::add_single(const std::string& path) {
   source_ = path;
   ASSIGN_OR_RETURN(auto file, SafetensorsFile::open(path));
-  for (const auto& [name, entry] : file->header().tensors) items_[name] = {file.get(), &entry};
+  for (const auto& [name, entry] : file->header().tensors)
+    items_[name] = {file.get(), &entry, name};
   files_.push_back(std::move(file));
   return absl::OkStatus();
+}
+
+absl::StatusOr<const SafetensorsFile*> Checkpoint::open_shard(const std::string& folder,
+                                                              const std::string& index_path,
+                                                              const std::string& shard) {
+  if (std::filesystem::path(shard).extension() == ".bin") {
+    return absl::UnimplementedError(
+        absl::StrCat(index_path, ": names ", printable(shard),
+                     ": PyTorch's pickled weights are not read, save the model as safetensors"));
+  }
+  auto file = SafetensorsFile::open(absl::StrCat(folder, "/", shard));
+  if (!file.ok()) {
+    return absl::Status(file.status().code(),
+                        absl::StrCat(file.status().message(), " (named by ", index_path, ")"));
+  }
+  files_.push_back(*std::move(file));
+  return files_.back().get();
 }
 
 absl::Status Checkpoint::add_shards(const std::string& folder, const std::string& index_path) {
@@ -62,7 +104,7 @@ absl::Status Checkpoint::add_shards(const std::string& folder, const std::string
     return absl::InvalidArgumentError(absl::StrCat(
         index_path, ": \"weight_map\" is missing or is no object of tensor names and files"));
   }
-  std::unordered_map<std::string, const SafetensorsFile*> opened;
+  std::map<std::string, const SafetensorsFile*> opened;
   for (const auto& item : map->items()) {
     if (!item.value().is_string() || !is_plain_file_name(item.value().get<std::string>())) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -71,29 +113,50 @@ absl::Status Checkpoint::add_shards(const std::string& folder, const std::string
     }
     const std::string shard = item.value().get<std::string>();
     if (opened.find(shard) == opened.end()) {
-      auto file = SafetensorsFile::open(absl::StrCat(folder, "/", shard));
-      if (!file.ok()) {
-        return absl::Status(file.status().code(),
-                            absl::StrCat(file.status().message(), " (named by ", index_path, ")"));
-      }
-      opened[shard] = file->get();
-      files_.push_back(*std::move(file));
+      ASSIGN_OR_RETURN(opened[shard], open_shard(folder, index_path, shard));
     }
     const SafetensorsFile* file = opened[shard];
     const auto entry = file->header().tensors.find(item.key());
     if (entry == file->header().tensors.end()) {
-      return absl::InvalidArgumentError(absl::StrCat(file->path(), ": tensor ",
-                                                     printable(item.key()), " is missing, though ",
-                                                     index_path, " says that it is in this file"));
+      promised_[item.key()] = file->path();
+    } else {
+      items_[item.key()] = {file, &entry->second, item.key()};
     }
-    items_[item.key()] = {file, &entry->second};
   }
   return absl::OkStatus();
 }
 
 const Checkpoint::Item* Checkpoint::find(const std::string& name) const {
-  const auto it = items_.find(name);
-  return it == items_.end() ? nullptr : &it->second;
+  constexpr std::string_view kBase = "model.";
+  constexpr std::string_view kMoe = ".block_sparse_moe.";
+  std::vector<std::string> names = {name};
+  if (const size_t at = name.find(kMoe); at != std::string::npos) {
+    names.push_back(std::string(name).replace(at, kMoe.size(), ".mlp."));
+  }
+  for (size_t i = 0, count = names.size(); i < count; ++i) {
+    const bool has_base = names[i].rfind(kBase, 0) == 0;
+    names.push_back(has_base ? names[i].substr(kBase.size()) : std::string(kBase) + names[i]);
+  }
+  for (const std::string& candidate : names) {
+    const auto it = items_.find(candidate);
+    if (it != items_.end()) return &it->second;
+  }
+  return nullptr;
+}
+
+const std::string* Checkpoint::promised(const std::string& name) const {
+  const auto it = promised_.find(name);
+  return it == promised_.end() ? nullptr : &it->second;
+}
+
+std::vector<std::string> Checkpoint::broken_promises() const {
+  std::vector<std::string> out;
+  for (const auto& [name, path] : promised_) {
+    if (find(name) != nullptr) continue;
+    out.push_back(absl::StrCat(source_, ": says that tensor ", printable(name), " is in ", path,
+                               ", which lacks it; nothing needs it"));
+  }
+  return out;
 }
 
 std::vector<std::string> Checkpoint::names() const {

@@ -1,12 +1,14 @@
 // config.json to ModelSpec: families, class defaults, both spellings.
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "model/config_keys.h"
 #include "model/family_defaults.h"
 #include "model/json_fields.h"
 #include "model/model_spec.h"
@@ -26,17 +28,27 @@ constexpr int32_t kMaxHeadDim = 1 << 12;
 constexpr int32_t kMaxExperts = 1 << 13;
 constexpr int32_t kMaxInt = INT32_MAX;
 constexpr int kConfigDepth = 64;
+constexpr std::string_view kFullAttention = "full_attention";
+constexpr std::string_view kSlidingAttention = "sliding_attention";
 
 bool is_qwen(Family family) { return family == Family::kQwen2Moe || family == Family::kQwen3Moe; }
+
+// 0: none. An infinite limit clips nothing.
+double read_clip(JsonFields* fields) {
+  const nlohmann::json* value = fields->find("clip_qkv");
+  if (value != nullptr && value->is_number_float() && value->get<double>() == HUGE_VAL) return 0;
+  return fields->number("clip_qkv", 0, 1e-6, 1e6);
+}
 
 class ConfigParser {
  public:
   ConfigParser(const nlohmann::json* root, std::string_view source)
-      : source_(source), fields_(root, source) {}
+      : root_(root), source_(source), fields_(root, source) {}
 
   absl::StatusOr<ModelSpec> parse() {
     RETURN_IF_ERROR(read_family());
-    RETURN_IF_ERROR(refuse_unsupported());
+    RETURN_IF_ERROR(check_config_keys(*root_, spec_.family, source_, &spec_.notes));
+    RETURN_IF_ERROR(check_activation());
     RETURN_IF_ERROR(read_sizes());
     RETURN_IF_ERROR(read_experts());
     RETURN_IF_ERROR(read_attention());
@@ -49,7 +61,7 @@ class ConfigParser {
 
  private:
   absl::Status read_family();
-  absl::Status refuse_unsupported();
+  absl::Status check_activation();
   absl::Status read_sizes();
   absl::Status read_experts();
   absl::Status read_attention();
@@ -57,9 +69,12 @@ class ConfigParser {
   absl::Status read_windows();
   absl::Status read_pre_gate();
   absl::Status read_tokens_and_dtype();
+  absl::Status read_expert_count();
   absl::StatusOr<std::vector<std::string>> layer_types();
+  absl::Status set_windows(int32_t window, const std::vector<std::string>& types);
   std::vector<int32_t> ids_within_vocab(const char* key, int32_t fallback);
 
+  const nlohmann::json* root_;
   std::string source_;
   JsonFields fields_;
   const FamilyDefaults* defaults_ = nullptr;
@@ -92,16 +107,10 @@ absl::Status ConfigParser::read_family() {
   return absl::OkStatus();
 }
 
-absl::Status ConfigParser::refuse_unsupported() {
-  if (fields_.has("quantization_config")) {
-    return absl::UnimplementedError(
-        absl::StrCat(fields_.where("quantization_config"),
-                     " is present; quantized weights are not supported, use the F32, F16 or BF16 "
-                     "version of the model"));
-  }
+absl::Status ConfigParser::check_activation() {
   const std::string activation = fields_.text("hidden_act", "silu");
   RETURN_IF_ERROR(fields_.status());
-  if (activation != "silu") {
+  if (activation != "silu" && activation != "swish") {  // two names of one function
     return absl::UnimplementedError(absl::StrCat(fields_.where("hidden_act"), " is ",
                                                  printable(activation), ", expected \"silu\""));
   }
@@ -146,24 +155,42 @@ absl::Status ConfigParser::read_sizes() {
   return absl::OkStatus();
 }
 
-absl::Status ConfigParser::read_experts() {
-  const char* given = nullptr;
+// num_local_experts is another name of num_experts in all classes but qwen2_moe's. A number under a
+// name that the class does not read must be the same.
+absl::Status ConfigParser::read_expert_count() {
+  const bool two_names = spec_.family != Family::kQwen2Moe;
   spec_.experts = defaults_->experts;
-  for (const char* key : {"num_experts", "num_local_experts", "n_routed_experts"}) {
-    if (!fields_.has(key)) continue;
+  std::string given;
+  const auto compare = [&](const char* key, bool read) {
+    if (!fields_.has(key)) return absl::OkStatus();
     const int32_t count = fields_.integer(key, spec_.experts, 1, kMaxExperts);
     RETURN_IF_ERROR(fields_.status());
-    if (given != nullptr && count != spec_.experts) {
-      return absl::InvalidArgumentError(absl::StrCat(fields_.where(key), " is ", count, ", but ",
-                                                     given, " is ", spec_.experts,
-                                                     "; expected the same number"));
+    if (count != spec_.experts && (!read || !given.empty())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(fields_.where(key), " is ", count, ", but ",
+                       given.empty() ? "this family's default" : given, " is ", spec_.experts,
+                       "; expected the same number"));
     }
     spec_.experts = count;
-    given = key;
-  }
+    if (read) given = key;
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(compare("num_experts", true));
+  RETURN_IF_ERROR(compare("num_local_experts", two_names));
+  return compare("n_routed_experts", false);
+}
+
+absl::Status ConfigParser::read_experts() {
+  RETURN_IF_ERROR(read_expert_count());
   spec_.top_k = fields_.integer("num_experts_per_tok", defaults_->top_k, 1, spec_.experts);
   const bool mixtral = spec_.family == Family::kMixtral;
-  spec_.normalize_top_k = fields_.boolean("norm_topk_prob", mixtral) || (mixtral && !extended_);
+  spec_.normalize_top_k = fields_.boolean("norm_topk_prob", mixtral);
+  if (mixtral && !extended_ && !spec_.normalize_top_k) {
+    spec_.normalize_top_k = true;
+    spec_.notes.push_back(absl::StrCat(fields_.where("norm_topk_prob"),
+                                       " is false, but mixtral always renormalises; model_type "
+                                       "mixtral_ext obeys it"));
+  }
   const int32_t intermediate = fields_.integer(
       "intermediate_size", is_qwen(spec_.family) ? defaults_->dense_width : defaults_->expert_width,
       1, kMaxWidth);
@@ -201,14 +228,18 @@ absl::Status ConfigParser::read_attention() {
       break;
   }
   if (spec_.family == Family::kOlmoe) {
-    spec_.clip_qkv = static_cast<float>(fields_.number("clip_qkv", 0, 1e-6, 1e6));
+    spec_.clip_qkv = static_cast<float>(read_clip(&fields_));
   }
   spec_.ladder_residual = fields_.boolean("ladder_residual", false);
   RETURN_IF_ERROR(fields_.status());
-  ASSIGN_OR_RETURN(spec_.rope, read_rope(&fields_, source_,
-                                         {.default_theta = defaults_->theta,
-                                          .head_dim = spec_.head_dim,
-                                          .max_positions = spec_.max_positions}));
+  ASSIGN_OR_RETURN(RopeReading rope, read_rope(&fields_, source_,
+                                               {.default_theta = defaults_->theta,
+                                                .head_dim = spec_.head_dim,
+                                                .max_positions = spec_.max_positions}));
+  spec_.rope = std::move(rope.spec);
+  spec_.max_positions = rope.window;
+  spec_.window_source = std::move(rope.window_source);
+  for (std::string& note : rope.notes) spec_.notes.push_back(std::move(note));
   return absl::OkStatus();
 }
 
@@ -244,8 +275,9 @@ absl::StatusOr<std::vector<std::string>> ConfigParser::layer_types() {
                                                    types.size(), " entries, expected ",
                                                    spec_.layers, ", one a layer"));
   }
-  for (const std::string& type : types) {
-    if (type == "full_attention" || type == "sliding_attention") continue;
+  for (std::string& type : types) {
+    if (type == "attention") type = kFullAttention;  // its name in older files
+    if (type == kFullAttention || type == kSlidingAttention) continue;
     return absl::UnimplementedError(
         absl::StrCat(fields_.where("layer_types"), " holds ", printable(type),
                      ", which is not supported; supported are full_attention, sliding_attention"));
@@ -253,31 +285,57 @@ absl::StatusOr<std::vector<std::string>> ConfigParser::layer_types() {
   return types;
 }
 
+// window 0: none is in force. Only qwen2_moe's class reads layer_types; in the others a window is
+// on every layer.
+absl::Status ConfigParser::set_windows(int32_t window, const std::vector<std::string>& types) {
+  const auto sliding = std::count(types.begin(), types.end(), kSlidingAttention);
+  if (sliding > 0 && window == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        fields_.where("layer_types"), " has layers of sliding_attention, but no ",
+        "window is in force; set sliding_window (and use_sliding_window), or make them ",
+        "full_attention"));
+  }
+  const bool reads_types = spec_.family == Family::kQwen2Moe;
+  const auto size = static_cast<std::ptrdiff_t>(types.size());
+  if (!reads_types && sliding > 0 && sliding < size) {
+    return absl::UnimplementedError(absl::StrCat(
+        fields_.where("layer_types"), " mixes full_attention and sliding_attention, but ",
+        std::string(defaults_->name),
+        " has its window on every layer; make them all sliding_attention"));
+  }
+  if (!reads_types && sliding < size && window > 0) {
+    spec_.notes.push_back(absl::StrCat(fields_.where("layer_types"), " is not read by ",
+                                       std::string(defaults_->name), ": the window of ", window,
+                                       " is on every layer"));
+  }
+  for (size_t l = 0; l < spec_.layer.size(); ++l) {
+    const bool full = reads_types && !types.empty() && types[l] == kFullAttention;
+    spec_.layer[l].sliding_window = full ? 0 : window;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ConfigParser::read_windows() {
   const bool mixtral = spec_.family == Family::kMixtral;
-  if (!mixtral && !is_qwen(spec_.family)) return absl::OkStatus();
-  const int32_t window = fields_.integer("sliding_window", mixtral ? 0 : 4096, 0, kMaxInt);
+  ASSIGN_OR_RETURN(std::vector<std::string> types, layer_types());
+  if (!mixtral && !is_qwen(spec_.family)) return set_windows(0, types);
+  int32_t window = fields_.integer("sliding_window", mixtral ? 0 : 4096, 0, kMaxInt);
   const bool use = mixtral || fields_.boolean("use_sliding_window", false);
   const int32_t max_window_layers = fields_.integer("max_window_layers", 28, 0, kMaxInt);
   RETURN_IF_ERROR(fields_.status());
-  // An explicit null or 0 switches the window off in all families.
-  const bool off = fields_.given("sliding_window") && !fields_.has("sliding_window");
-  if (mixtral) {
-    for (LayerSpec& layer : spec_.layer) layer.sliding_window = window;
-    return absl::OkStatus();
+  if (fields_.given("sliding_window") && !fields_.has("sliding_window")) window = 0;  // null: none
+  if (!use) return set_windows(0, types);
+  if (fields_.has("sliding_window") && window == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(fields_.where("sliding_window"),
+                     " is 0, which leaves a token nothing to attend to; null means no window"));
   }
-  ASSIGN_OR_RETURN(const std::vector<std::string> types, layer_types());
-  if (!use || off) return absl::OkStatus();
-  for (size_t l = 0; l < spec_.layer.size(); ++l) {
-    bool sliding = true;  // qwen3_moe: every layer
-    if (!types.empty()) {
-      sliding = types[l] == "sliding_attention";
-    } else if (spec_.family == Family::kQwen2Moe) {
-      sliding = l % 2 == 0 && static_cast<int64_t>(l) < max_window_layers;
+  if (spec_.family == Family::kQwen2Moe && types.empty()) {
+    for (int32_t l = 0; l < spec_.layers; ++l) {
+      types.emplace_back(l % 2 == 0 && l < max_window_layers ? kSlidingAttention : kFullAttention);
     }
-    if (sliding) spec_.layer[l].sliding_window = window;
   }
-  return absl::OkStatus();
+  return set_windows(window, types);
 }
 
 absl::Status ConfigParser::read_pre_gate() {
@@ -315,17 +373,20 @@ absl::Status ConfigParser::read_tokens_and_dtype() {
   spec_.eos_ids = ids_within_vocab("eos_token_id", defaults_->eos);
   if (spec_.bos_ids.size() > 1) spec_.bos_ids.resize(1);
   const char* key = fields_.has("dtype") ? "dtype" : "torch_dtype";
-  const std::string dtype = fields_.text(key, "bfloat16");
+  const std::string written = fields_.text(key, "bfloat16");
   RETURN_IF_ERROR(fields_.status());
-  if (dtype == "float32") {
+  constexpr std::string_view kModule = "torch.";
+  const std::string dtype =
+      written.rfind(kModule, 0) == 0 ? written.substr(kModule.size()) : written;
+  if (dtype == "float32" || dtype == "float") {
     spec_.weight_dtype = DType::kF32;
-  } else if (dtype == "float16") {
+  } else if (dtype == "float16" || dtype == "half") {
     spec_.weight_dtype = DType::kF16;
   } else if (dtype == "bfloat16" || dtype == "auto") {
     spec_.weight_dtype = DType::kBF16;
   } else {
     return absl::UnimplementedError(
-        absl::StrCat(fields_.where(key), " is ", printable(dtype),
+        absl::StrCat(fields_.where(key), " is ", printable(written),
                      ", which is not supported; supported are float32, float16, bfloat16"));
   }
   return absl::OkStatus();
@@ -336,6 +397,7 @@ absl::Status ConfigParser::read_tokens_and_dtype() {
 absl::StatusOr<ModelSpec> parse_config(std::string_view json, std::string_view source) {
   nlohmann::json root;
   RETURN_IF_ERROR(parse_json_object(json, source, kConfigDepth, &root));
+  decode_float_tags(&root);
   return ConfigParser(&root, source).parse();
 }
 

@@ -8,7 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "model/generation_keys.h"
 #include "model/json_fields.h"
+#include "model/model_folder.h"
 #include "model/model_spec.h"
 
 namespace conclave::model {
@@ -37,6 +39,7 @@ absl::StatusOr<GenerationDefaults> parse_generation_config(std::string_view json
   RETURN_IF_ERROR(parse_json_object(json, source, kConfigDepth, &root));
   JsonFields fields(&root, source);
   GenerationDefaults out;
+  check_generation_keys(root, source, &out);
   if (fields.has("do_sample")) out.do_sample = fields.boolean("do_sample", false);
   out.temperature = optional_number(&fields, "temperature", 1e6);
   out.top_p = optional_number(&fields, "top_p", 1);
@@ -58,14 +61,17 @@ absl::StatusOr<GenerationDefaults> parse_generation_config(std::string_view json
 
 absl::StatusOr<ModelDescription> read_model_description(const std::string& folder) {
   const std::string config_path = folder + "/config.json";
-  ASSIGN_OR_RETURN(const std::string config, read_file(config_path, kMaxConfigBytes));
+  const absl::StatusOr<std::string> config = read_file(config_path, kMaxConfigBytes);
+  if (absl::IsNotFound(config.status())) return no_model_config(folder);
+  RETURN_IF_ERROR(config.status());
   ModelDescription out;
-  ASSIGN_OR_RETURN(out.spec, parse_config(config, config_path));
+  ASSIGN_OR_RETURN(out.spec, parse_config(*config, config_path));
   const std::string generation_path = folder + "/generation_config.json";
   const absl::StatusOr<std::string> generation = read_file(generation_path, kMaxConfigBytes);
   if (absl::IsNotFound(generation.status())) return out;
   RETURN_IF_ERROR(generation.status());
   ASSIGN_OR_RETURN(out.generation, parse_generation_config(*generation, generation_path));
+  for (const std::string& note : out.generation.notes) out.spec.notes.push_back(note);
   out.generation.eos_ids = below(std::move(out.generation.eos_ids), out.spec.vocab);
   out.generation.bos_ids = below(std::move(out.generation.bos_ids), out.spec.vocab);
   if (!out.generation.eos_ids.empty()) out.spec.eos_ids = out.generation.eos_ids;

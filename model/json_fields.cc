@@ -18,7 +18,8 @@ absl::string_view view(std::string_view text) { return {text.data(), text.size()
 // overwrite.
 class StrictHandler : public nlohmann::json_sax<json> {
  public:
-  explicit StrictHandler(int max_depth) : max_depth_(max_depth) {}
+  StrictHandler(int max_depth, RepeatedKeys repeated)
+      : max_depth_(max_depth), repeated_(repeated) {}
   const std::string& problem() const { return problem_; }
 
   bool null() override { return true; }
@@ -34,6 +35,7 @@ class StrictHandler : public nlohmann::json_sax<json> {
   bool end_array() override { return leave(); }
   bool key(string_t& name) override {
     if (keys_.back().insert(name).second) return true;
+    if (keys_.size() == 1 && repeated_ == RepeatedKeys::kLastTop) return true;
     problem_ = absl::StrCat("the key ", printable(name), " is given twice");
     return false;
   }
@@ -56,6 +58,7 @@ class StrictHandler : public nlohmann::json_sax<json> {
   }
 
   int max_depth_;
+  RepeatedKeys repeated_;
   std::vector<std::set<std::string>> keys_;
   std::string problem_;
 };
@@ -72,6 +75,9 @@ std::string printable(std::string_view text) {
 
 std::string printable_json(const json& value) {
   if (value.is_string()) return printable(value.get_ref<const std::string&>());
+  if (value.is_number_float() && !std::isfinite(value.get<double>())) {
+    return std::isnan(value.get<double>()) ? "not a number" : "infinite";
+  }
   std::string out = value.dump(-1, ' ', false, json::error_handler_t::replace);
   constexpr size_t kLongest = 60;
   if (out.size() > kLongest) out = absl::StrCat(out.substr(0, kLongest), "...");
@@ -79,8 +85,8 @@ std::string printable_json(const json& value) {
 }
 
 absl::Status parse_json_object(std::string_view text, std::string_view source, int max_depth,
-                               json* out) {
-  StrictHandler handler(max_depth);
+                               json* out, RepeatedKeys repeated) {
+  StrictHandler handler(max_depth, repeated);
   if (!json::sax_parse(text.begin(), text.end(), &handler)) {
     return absl::InvalidArgumentError(absl::StrCat(view(source), ": ", handler.problem()));
   }
@@ -90,6 +96,19 @@ absl::Status parse_json_object(std::string_view text, std::string_view source, i
         absl::StrCat(view(source), ": expected a JSON object, found ", printable_json(*out)));
   }
   return absl::OkStatus();
+}
+
+void decode_float_tags(json* value) {
+  if (value->is_object() && value->size() == 1 && value->begin().key() == "__float__" &&
+      value->begin().value().is_string()) {
+    const std::string tag = value->begin().value().get<std::string>();
+    if (tag == "Infinity") *value = HUGE_VAL;
+    if (tag == "-Infinity") *value = -HUGE_VAL;
+    if (tag == "NaN") *value = std::nan("");
+    return;
+  }
+  if (!value->is_structured()) return;
+  for (json& item : *value) decode_float_tags(&item);
 }
 
 const json* JsonFields::find(const char* key) const {
@@ -195,6 +214,21 @@ std::vector<std::string> JsonFields::text_list(const char* key) {
     if (good) out.push_back((*value)[i].get<std::string>());
   }
   if (!good) expected(key, "a list of strings");
+  return out;
+}
+
+std::vector<double> JsonFields::number_list(const char* key, double lowest, double highest) {
+  const json* value = find(key);
+  std::vector<double> out;
+  if (value == nullptr) return out;
+  bool good = value->is_array();
+  for (size_t i = 0; good && i < value->size(); ++i) {
+    const json& item = (*value)[i];
+    const double number = item.is_number() ? item.get<double>() : std::nan("");
+    good = number >= lowest && number <= highest;
+    if (good) out.push_back(number);
+  }
+  if (!good) expected(key, absl::StrCat("a list of numbers from ", lowest, " to ", highest));
   return out;
 }
 

@@ -15,11 +15,18 @@
 
 namespace conclave::model {
 
+// What a key given twice means; kLastTop: in the outermost object the last one counts.
+enum class RepeatedKeys : uint8_t { kRefused, kLastTop };
+
 // Parses text into *out. INVALID_ARGUMENT for anything but one JSON object: bad syntax or UTF-8, a
 // key given twice in one object, nesting deeper than max_depth. Never throws. source names the
 // file.
 absl::Status parse_json_object(std::string_view text, std::string_view source, int max_depth,
-                               nlohmann::json* out);
+                               nlohmann::json* out, RepeatedKeys repeated = RepeatedKeys::kRefused);
+
+// {"__float__": "Infinity"}, "-Infinity" or "NaN", as transformers 5 writes such numbers, become
+// these numbers, anywhere in the value.
+void decode_float_tags(nlohmann::json* value);
 
 // A value or a name of a file, short and printable, for use inside an error sentence.
 std::string printable(std::string_view text);
@@ -47,6 +54,7 @@ class JsonFields {
   std::vector<int32_t> integer_or_list(const char* key, std::vector<int32_t> fallback);
   std::vector<int32_t> integer_list(const char* key);
   std::vector<std::string> text_list(const char* key);
+  std::vector<double> number_list(const char* key, double lowest, double highest);
 
   // "FILE: KEY is FOUND, expected EXPECTED"; the first call wins.
   void expected(const char* key, std::string_view what);

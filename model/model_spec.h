@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/dtype.h"
 
@@ -18,9 +19,10 @@ enum class Family : uint8_t { kMixtral, kQwen2Moe, kQwen3Moe, kOlmoe };
 enum class QkNormKind : uint8_t { kNone, kPerHead, kFullWidth };
 
 struct RopeSpec {
+  std::string type = "default";  // as transformers names it
   double theta = 10000;
   int32_t rotary_dim = 0;  // of head_dim
-  // [rotary_dim / 2]; scaling (linear, yarn, llama3) already applied
+  // [rotary_dim / 2]; scaling (linear, yarn, llama3, longrope's short factors) already applied
   std::vector<float> inverse_freq;
   float attention_factor = 1;  // multiplies cos and sin
 };
@@ -43,15 +45,18 @@ struct ModelSpec {
   int32_t heads = 0;
   int32_t kv_heads = 0;
   int32_t head_dim = 0;
+  // The window: the longest sequence in tokens, with what rope scaling adds to
+  // max_position_embeddings; window_source says how it was found.
   int32_t max_positions = 0;
+  std::string window_source;
   float norm_eps = 0;
-  // As family and config say; Weights::open refines these three by which tensors are there.
+  // The family's. In families with "_ext" Weights::open goes by the tensors where a family has none.
   QkNormKind qk_norm = QkNormKind::kNone;
   bool qkv_bias = false;  // q, k and v have biases
   bool o_bias = false;
   float clip_qkv = 0;  // 0: none
   RopeSpec rope;
-  bool tied_embeddings = false;
+  bool tied_embeddings = false;  // Weights::open clears it where the files have a head
   int32_t experts = 0;
   int32_t top_k = 0;
   bool normalize_top_k = false;
@@ -65,6 +70,8 @@ struct ModelSpec {
   std::vector<int32_t> eos_ids;     // generation_config.json first, else config.json; all < vocab
   // As config says, then as the embedding is; each tensor has its own.
   DType weight_dtype = DType::kBF16;
+  // What the files say without effect, one sentence each ("FILE: \"KEY\" is ...").
+  std::vector<std::string> notes;
 
   std::vector<int32_t> moe_layers() const;  // numbers of the MoE layers, ascending
   int64_t total_parameters() const;
@@ -79,6 +86,9 @@ absl::StatusOr<ModelSpec> parse_config(std::string_view json, std::string_view s
 
 // Sampling defaults of generation_config.json; all optional.
 struct GenerationDefaults {
+  // Not OK: the file asks for something that no request here can have; serving by it is refused.
+  absl::Status unsupported;
+  std::vector<std::string> notes;  // as ModelSpec's
   std::optional<bool> do_sample;
   std::optional<float> temperature, top_p, min_p, repetition_penalty;
   std::optional<int32_t> top_k, max_new_tokens;

@@ -8,21 +8,36 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "model/rope_parameters.h"
 
 namespace conclave::model {
 namespace {
 
-constexpr double kMaxTheta = 1e15;
 constexpr double kMaxFactor = 1e6;
-constexpr int32_t kMaxPositions = INT32_MAX;
 
-// The scaling object's fields beside what they fall back on.
+// What a scaling type reads and what it changes.
 struct Scaling {
   JsonFields* fields;
   const RopeContext* context;
   double theta;
   int32_t original_positions;
+  RopeReading* out;
 };
+
+// The factor must be there; what null means depends on the type.
+double required_factor(JsonFields* fields) {
+  if (!fields->has("factor")) fields->expected("factor", "a number of at least 1");
+  return fields->number("factor", 1, 1, kMaxFactor);
+}
+
+void set_window(const Scaling& scaling, double tokens, std::string source) {
+  if (tokens > INT32_MAX) {
+    scaling.fields->expected("factor", absl::StrCat("at most ", INT32_MAX, " tokens by ", source));
+    return;
+  }
+  scaling.out->window = static_cast<int32_t>(tokens);
+  scaling.out->window_source = std::move(source);
+}
 
 std::vector<float> plain_frequencies(double theta, int32_t dim) {
   std::vector<float> inverse(static_cast<size_t>(dim / 2));
@@ -34,10 +49,22 @@ std::vector<float> plain_frequencies(double theta, int32_t dim) {
   return inverse;
 }
 
-void scale_linear(const Scaling& scaling, RopeSpec* rope) {
-  const auto factor = static_cast<float>(scaling.fields->number("factor", 1, 1, kMaxFactor));
-  if (!scaling.fields->has("factor")) scaling.fields->expected("factor", "a number of at least 1");
-  for (float& inverse : rope->inverse_freq) inverse /= factor;
+void scale_linear(const Scaling& scaling) {
+  const double factor = required_factor(scaling.fields);
+  for (float& inverse : scaling.out->spec.inverse_freq) inverse /= static_cast<float>(factor);
+  set_window(scaling, scaling.context->max_positions * factor,
+             absl::StrCat("max_position_embeddings ", scaling.context->max_positions, " x factor ",
+                          factor, " (linear)"));
+}
+
+// Up to max_position_embeddings the frequencies are the plain ones; beyond that each new length has
+// frequencies of its own, and tokens would depend on what was in the cache already.
+void keep_dynamic(const Scaling& scaling) {
+  required_factor(scaling.fields);
+  set_window(
+      scaling, scaling.context->max_positions,
+      "max_position_embeddings; rope type dynamic changes the frequencies of longer sequences "
+      "with every token, which is not supported");
 }
 
 double yarn_magnitude(double factor, double scale) {
@@ -54,13 +81,27 @@ double yarn_attention_factor(JsonFields* fields, double factor) {
   return yarn_magnitude(factor, 1);
 }
 
-void scale_yarn(const Scaling& scaling, RopeSpec* rope) {
+double yarn_factor(const Scaling& scaling) {
   JsonFields* fields = scaling.fields;
+  if (fields->has("factor") || !fields->given("factor")) return required_factor(fields);
+  const double factor = double{1.0} * scaling.context->max_positions / scaling.original_positions;
+  if (factor < 1) fields->expected("factor", "a number of at least 1");
+  return factor;
+}
+
+// 0 counts as not given.
+double yarn_beta(JsonFields* fields, const char* key, double fallback) {
+  const double beta = fields->number(key, fallback, 0, 1e6);
+  return beta == 0 ? fallback : beta;
+}
+
+void scale_yarn(const Scaling& scaling) {
+  JsonFields* fields = scaling.fields;
+  RopeSpec* rope = &scaling.out->spec;
   const double original = scaling.original_positions;
-  const double factor = fields->number(
-      "factor", std::max(1.0, scaling.context->max_positions / original), 1, kMaxFactor);
-  const double beta_fast = fields->number("beta_fast", 32, 1e-6, 1e6);
-  const double beta_slow = fields->number("beta_slow", 1, 1e-6, 1e6);
+  const double factor = yarn_factor(scaling);
+  const double beta_fast = yarn_beta(fields, "beta_fast", 32);
+  const double beta_slow = yarn_beta(fields, "beta_slow", 1);
   const double dim = rope->rotary_dim;
   if (scaling.theta <= 1) {
     fields->expected("rope_theta", "a number above 1, which yarn needs");
@@ -72,7 +113,8 @@ void scale_yarn(const Scaling& scaling, RopeSpec* rope) {
   };
   double low = dimension_of(beta_fast);
   double high = dimension_of(beta_slow);
-  if (fields->boolean("truncate", true)) {
+  const bool null_truncate = fields->given("truncate") && !fields->has("truncate");
+  if (fields->boolean("truncate", !null_truncate)) {
     low = std::floor(low);
     high = std::ceil(high);
   }
@@ -85,9 +127,12 @@ void scale_yarn(const Scaling& scaling, RopeSpec* rope) {
     rope->inverse_freq[i] = static_cast<float>(ramp * inverse / factor + (1 - ramp) * inverse);
   }
   rope->attention_factor = static_cast<float>(yarn_attention_factor(fields, factor));
+  set_window(
+      scaling, std::floor(original * factor),
+      absl::StrCat("original ", scaling.original_positions, " x factor ", factor, " (yarn)"));
 }
 
-void scale_llama3(const Scaling& scaling, RopeSpec* rope) {
+void scale_llama3(const Scaling& scaling) {
   JsonFields* fields = scaling.fields;
   for (const char* key : {"factor", "low_freq_factor", "high_freq_factor"}) {
     if (!fields->has(key)) fields->expected(key, "a number, which rope type llama3 needs");
@@ -100,7 +145,7 @@ void scale_llama3(const Scaling& scaling, RopeSpec* rope) {
     return;
   }
   const double original = scaling.original_positions;
-  for (float& frequency : rope->inverse_freq) {
+  for (float& frequency : scaling.out->spec.inverse_freq) {
     const double inverse = frequency;
     const double wavelength = 2 * std::numbers::pi / inverse;
     if (wavelength > original / low) {
@@ -112,55 +157,79 @@ void scale_llama3(const Scaling& scaling, RopeSpec* rope) {
   }
 }
 
-absl::Status apply_scaling(const std::string& type, const Scaling& scaling, RopeSpec* rope) {
+double longrope_attention_factor(const Scaling& scaling) {
+  JsonFields* fields = scaling.fields;
+  if (fields->has("attention_factor")) return fields->number("attention_factor", 1, 1e-6, 1e6);
+  const double original = scaling.original_positions;
+  const double factor =
+      fields->number("factor", scaling.context->max_positions / original, 1e-6, kMaxFactor);
+  return factor <= 1 ? 1.0 : std::sqrt(1 + std::log(factor) / std::log(original));
+}
+
+// Sequences up to the original length have the short factors; a longer one would have the long
+// factors for all its tokens, those in the cache included.
+void scale_longrope(const Scaling& scaling) {
+  RopeSpec* rope = &scaling.out->spec;
+  const size_t size = rope->inverse_freq.size();
+  for (const char* key : {"short_factor", "long_factor"}) {
+    const std::vector<double> factors = scaling.fields->number_list(key, 1e-6, kMaxFactor);
+    if (factors.size() != size) {
+      scaling.fields->expected(key, absl::StrCat("a list of ", size, " numbers"));
+    } else if (std::string_view(key) == "short_factor") {
+      for (size_t i = 0; i < size; ++i) {
+        rope->inverse_freq[i] = static_cast<float>(double{rope->inverse_freq[i]} / factors[i]);
+      }
+    }
+  }
+  rope->attention_factor = static_cast<float>(longrope_attention_factor(scaling));
+  set_window(scaling, std::min(scaling.original_positions, scaling.context->max_positions),
+             "original_max_position_embeddings; rope type longrope rotates longer sequences "
+             "otherwise from their first token on, which is not supported");
+}
+
+absl::Status apply_scaling(const std::string& type, const Scaling& scaling) {
   if (type == "linear") {
-    scale_linear(scaling, rope);
+    scale_linear(scaling);
+  } else if (type == "dynamic") {
+    keep_dynamic(scaling);
   } else if (type == "yarn") {
-    scale_yarn(scaling, rope);
+    scale_yarn(scaling);
   } else if (type == "llama3") {
-    scale_llama3(scaling, rope);
+    scale_llama3(scaling);
+  } else if (type == "longrope") {
+    scale_longrope(scaling);
   } else if (type != "default") {
-    return absl::UnimplementedError(
-        absl::StrCat(scaling.fields->where("rope_type"), " is ", printable(type),
-                     ", which is not supported; supported are default, linear, yarn, llama3"));
+    return absl::UnimplementedError(absl::StrCat(
+        scaling.fields->where("rope_type"), " is ", printable(type), ", which is not supported; ",
+        "supported are default, linear, dynamic, yarn, llama3, longrope"));
   }
   return scaling.fields->status();
 }
 
 }  // namespace
 
-absl::StatusOr<RopeSpec> read_rope(JsonFields* config, std::string_view source,
-                                   const RopeContext& context) {
-  const bool v5 = config->has("rope_parameters");
-  const char* name = v5 ? "rope_parameters" : "rope_scaling";
-  const nlohmann::json none = nlohmann::json::object();
-  const nlohmann::json* object = config->object(name);
-  RETURN_IF_ERROR(config->status());
-  JsonFields fields(object == nullptr ? &none : object, source, absl::StrCat(name, "."));
-  if (fields.has("full_attention") || fields.has("sliding_attention")) {
-    return absl::UnimplementedError(
-        absl::StrCat(config->where(name), " differs between layer types, which is not supported"));
-  }
-  const std::string type = fields.text("rope_type", fields.text("type", "default"));
-  RopeSpec rope;
-  const double top_theta = config->number("rope_theta", context.default_theta, 1e-3, kMaxTheta);
-  rope.theta = fields.number("rope_theta", top_theta, 1e-3, kMaxTheta);
-  const double top_fraction = config->number("partial_rotary_factor", 1, 1e-3, 1);
-  const double fraction = fields.number("partial_rotary_factor", top_fraction, 1e-3, 1);
-  rope.rotary_dim = static_cast<int32_t>(context.head_dim * fraction);
-  Scaling scaling{&fields, &context, rope.theta, context.max_positions};
-  scaling.original_positions =
-      fields.integer("original_max_position_embeddings", context.max_positions, 1, kMaxPositions);
-  RETURN_IF_ERROR(config->status());
-  RETURN_IF_ERROR(fields.status());
-  if (rope.rotary_dim < 2 || rope.rotary_dim % 2 != 0) {
+absl::StatusOr<RopeReading> read_rope(JsonFields* config, std::string_view source,
+                                      const RopeContext& context) {
+  ASSIGN_OR_RETURN(
+      RopeParameters parameters,
+      read_rope_parameters(config, source, context.default_theta, context.max_positions));
+  RopeReading out;
+  out.notes = std::move(parameters.notes);
+  out.window = context.max_positions;
+  out.window_source = "max_position_embeddings";
+  out.spec.type = parameters.type;
+  out.spec.theta = parameters.theta;
+  out.spec.rotary_dim = context.head_dim;
+  if (context.head_dim % 2 != 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat(std::string(source), ": the rotary size of a head is ", rope.rotary_dim,
-                     " (of head_dim ", context.head_dim, "), expected an even number from 2"));
+        absl::StrCat(std::string(source), ": the rotary size of a head is ", context.head_dim,
+                     ", expected an even number from 2"));
   }
-  rope.inverse_freq = plain_frequencies(rope.theta, rope.rotary_dim);
-  RETURN_IF_ERROR(apply_scaling(type, scaling, &rope));
-  return rope;
+  out.spec.inverse_freq = plain_frequencies(parameters.theta, context.head_dim);
+  JsonFields fields(&parameters.object, source, absl::StrCat(parameters.name, "."));
+  RETURN_IF_ERROR(apply_scaling(
+      parameters.type, {&fields, &context, parameters.theta, parameters.original_positions, &out}));
+  return out;
 }
 
 }  // namespace conclave::model

@@ -134,6 +134,7 @@ absl::StatusOr<TensorEntry> read_entry(const json& value, const std::string& nam
 }
 
 absl::Status read_metadata(const json& value, const HeaderError& error, SafetensorsHeader* header) {
+  if (value.is_null()) return absl::OkStatus();
   if (!value.is_object()) return error.file("\"__metadata__\" is not an object of strings");
   for (const auto& item : value.items()) {
     if (!item.value().is_string()) {
@@ -208,11 +209,13 @@ absl::StatusOr<SafetensorsHeader> parse_safetensors_header(std::span<const std::
   const HeaderError error(source);
   ASSIGN_OR_RETURN(const uint64_t length, header_length(prefix, file_bytes, error));
   const std::string_view text(reinterpret_cast<const char*>(prefix.data()) + kLengthBytes, length);
-  if (text.empty() || text.front() != '{') {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos || text[first] != '{') {
     return error.file("its header does not begin with '{'; it is no safetensors file");
   }
   json parsed;
-  RETURN_IF_ERROR(parse_json_object(text, std::string(source) + ": header", kHeaderDepth, &parsed));
+  RETURN_IF_ERROR(parse_json_object(text, std::string(source) + ": header", kHeaderDepth, &parsed,
+                                    RepeatedKeys::kLastTop));
   SafetensorsHeader header;
   header.data_offset = kLengthBytes + length;
   for (const auto& item : parsed.items()) {

@@ -28,7 +28,8 @@ struct SafetensorsHeader {
   std::map<std::string, std::string> metadata;
   uint64_t data_offset = 0;  // of the data section in the file
 };
-// Validates everything: lengths, JSON, dtypes, shapes, contiguous offsets, no duplicates.
+// Validates everything: lengths, JSON, dtypes, shapes, contiguous offsets. Of a tensor given twice the
+// last one counts, as in the safetensors library; its bytes are the same, or the layout has a hole.
 // file_bytes: whole size.
 absl::StatusOr<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> prefix,
                                                            uint64_t file_bytes,

@@ -36,6 +36,11 @@ class FileSource final : public TensorSource {
 
   absl::StatusOr<Tensor> take(const std::string& name, std::vector<int64_t> shape) override {
     const Checkpoint::Item* item = checkpoint_->find(name);
+    if (const std::string* file = checkpoint_->promised(name); item == nullptr && file != nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(*file, ": tensor ", printable(name),
+                                                     " is missing, though ", checkpoint_->source(),
+                                                     " says that it is in this file"));
+    }
     if (item == nullptr) {
       return absl::InvalidArgumentError(
           absl::StrCat(checkpoint_->source(), ": tensor ", printable(name),

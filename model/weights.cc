@@ -1,8 +1,8 @@
 #include "model/weights.h"
 
 #include <algorithm>
-#include <initializer_list>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,19 +18,11 @@ namespace {
 constexpr char kEmbedding[] = "model.embed_tokens.weight";
 constexpr char kLmHead[] = "lm_head.weight";
 
-bool any_layer_has(const ModelSpec& spec, const Checkpoint& checkpoint,
-                   std::initializer_list<const char*> suffixes) {
-  for (int32_t l = 0; l < spec.layers; ++l) {
-    for (const char* suffix : suffixes) {
-      if (checkpoint.find(layer_prefix(l) + suffix) != nullptr) return true;
-    }
-  }
-  return false;
-}
-
-// Families without q/k norms of their own still use them if the file has them, of the kind that the
-// first one's shape shows; the other families need theirs.
+// Extended families ("_ext") without q/k norms of their own still use them if the file has them, of
+// the kind that the first one's shape shows. Plain families leave them, as their classes do.
 void refine_qk_norm(const Checkpoint& checkpoint, ModelSpec* spec) {
+  constexpr std::string_view kSuffix = "_ext";
+  if (!std::string_view(spec->model_type).ends_with(kSuffix)) return;
   for (int32_t l = 0; l < spec->layers && spec->qk_norm == QkNormKind::kNone; ++l) {
     const Checkpoint::Item* item = checkpoint.find(layer_prefix(l) + "self_attn.q_norm.weight");
     if (item == nullptr) continue;
@@ -39,27 +31,18 @@ void refine_qk_norm(const Checkpoint& checkpoint, ModelSpec* spec) {
   }
 }
 
-// What the files show counts for more than what config.json says: a tensor that one layer has must
-// then be in all of them.
+// Config and family say which tensors a model has. A head in the files counts for more: a config
+// that ties it is then wrong.
 absl::Status refine_spec(const Checkpoint& checkpoint, ModelSpec* spec) {
-  spec->qkv_bias =
-      any_layer_has(*spec, checkpoint,
-                    {"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"});
-  spec->o_bias = any_layer_has(*spec, checkpoint, {"self_attn.o_proj.bias"});
   refine_qk_norm(checkpoint, spec);
-  if (spec->shared_expert_width > 0 &&
-      !any_layer_has(*spec, checkpoint,
-                     {"mlp.shared_expert.gate_proj.weight", "mlp.shared_expert.up_proj.weight",
-                      "mlp.shared_expert.down_proj.weight", "mlp.shared_expert_gate.weight"})) {
-    spec->shared_expert_width = 0;
-  }
   const bool has_head = checkpoint.find(kLmHead) != nullptr;
-  if (!has_head && !spec->tied_embeddings) {
+  if (!has_head && !spec->tied_embeddings && checkpoint.promised(kLmHead) == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(
         checkpoint.source(), ": tensor \"", kLmHead, "\" is missing, expected shape [", spec->vocab,
         ", ", spec->hidden, "], as tie_word_embeddings is not true in config.json"));
   }
-  spec->tied_embeddings = !has_head;
+  spec->tied_embeddings = !has_head && spec->tied_embeddings;
+  for (std::string& note : checkpoint.broken_promises()) spec->notes.push_back(std::move(note));
   return absl::OkStatus();
 }
 
@@ -87,7 +70,9 @@ class LoadedWeights final : public Weights {
   void keep_files(const Checkpoint& checkpoint, const TensorSource& source) {
     files_ = checkpoint.files();
     std::set<std::string> used;
-    for (const NamedTensor& named : source.taken()) used.insert(named.name);
+    for (const NamedTensor& named : source.taken()) {
+      used.insert(checkpoint.find(named.name)->stored_name);
+    }
     for (std::string& name : checkpoint.names()) {
       if (used.find(name) == used.end()) ignored_.push_back(std::move(name));
     }

@@ -46,8 +46,8 @@ struct LayerTensors {
 // Immutable once opened: any number of threads may read it.
 class Weights {
  public:
-  // Opens model.safetensors, else model.safetensors.index.json. May refine spec (qk_norm, tied
-  // embeddings) by which tensors are present. Errors name file, tensor, expected and found.
+  // Opens model.safetensors, else model.safetensors.index.json. May refine spec (tied embeddings, the
+  // stored dtype, notes; qk_norm of "_ext" families). Errors name file, tensor, expected and found.
   static absl::StatusOr<std::unique_ptr<Weights>> open(const std::string& folder, ModelSpec* spec);
   // A model without files: all tensors of dtype `dtype`, data null, seeds set.
   static std::unique_ptr<Weights> dummy(const ModelSpec& spec, DType dtype, uint64_t seed);

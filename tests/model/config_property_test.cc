@@ -45,7 +45,8 @@ TEST(ConfigProperty, AnyValueUnderAnyKeyIsReadOrRefusedByName) {
                                     {"a"},
                                     {{"rope_type", "yarn"}},
                                     {{"distance", 3}},
-                                    {{"rope_type", "llama3"}, {"factor", 1e9}}};
+                                    {{"rope_type", "llama3"}, {"factor", 1e9}},
+                                    {{"__float__", "Infinity"}}};
   std::mt19937_64 random(5);
   int accepted = 0;
   for (const std::string& name : golden_names()) {

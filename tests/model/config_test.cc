@@ -148,21 +148,79 @@ TEST(Config, MissingKeysTakeTheFamilyDefaults) {
   EXPECT_FALSE(qwen3.qkv_bias);
 }
 
-TEST(Config, NullMeansDefaultAndNullKvHeadsMeansAllHeads) {
+TEST(Config, NullIsReadWhereTheClassTakesIt) {
   json config = golden_config("mixtral");
-  config["head_dim"] = nullptr;
-  config["rms_norm_eps"] = nullptr;
-  config["num_key_value_heads"] = nullptr;
-  config["eos_token_id"] = nullptr;
+  for (const char* key : {"head_dim", "num_key_value_heads", "eos_token_id", "rope_scaling",
+                          "layer_types", "dtype", "quantization_config", "is_causal"}) {
+    config[key] = nullptr;
+  }
   const ModelSpec spec = parsed(config);
   EXPECT_EQ(spec.head_dim, 16);
-  EXPECT_EQ(spec.norm_eps, 1e-5f);
   EXPECT_EQ(spec.kv_heads, 4);
   EXPECT_THAT(spec.eos_ids, IsEmpty());
+  EXPECT_THAT(spec.notes, IsEmpty());
+  for (const auto& [family, key] :
+       {std::pair("mixtral", "rms_norm_eps"), std::pair("mixtral", "vocab_size"),
+        std::pair("qwen2_moe", "num_key_value_heads"), std::pair("qwen3_moe", "head_dim"),
+        std::pair("qwen3_moe", "use_sliding_window"), std::pair("qwen2_moe", "qkv_bias"),
+        std::pair("olmoe", "tie_word_embeddings")}) {
+    json bad = golden_config(family);
+    bad[key] = nullptr;
+    EXPECT_THAT(error_of(bad), AllOf(HasSubstr(key), HasSubstr("is null, expected a value")));
+  }
 }
 
-TEST(Config, ExpertCountHasThreeNamesThatMustAgree) {
-  for (const char* key : {"num_experts", "num_local_experts", "n_routed_experts"}) {
+TEST(Config, SpellingsThatTransformersAccepts) {
+  json config = golden_config("qwen2_moe");
+  config["hidden_act"] = "swish";
+  config["dtype"] = "torch.float16";
+  config["torch_dtype"] = "float32";  // dtype wins
+  config["layer_types"] = {"attention", "full_attention", "attention", "attention"};
+  const ModelSpec spec = parsed(config);
+  EXPECT_EQ(spec.weight_dtype, DType::kF16);
+  EXPECT_THAT(windows(spec), Each(0));
+  json olmoe = golden_config("olmoe");
+  olmoe["clip_qkv"] = {{"__float__", "Infinity"}};
+  EXPECT_EQ(parsed(olmoe).clip_qkv, 0.0f);
+  olmoe["clip_qkv"] = {{"__float__", "NaN"}};
+  EXPECT_THAT(error_of(olmoe), HasSubstr("\"clip_qkv\" is not a number, expected"));
+  olmoe["clip_qkv"] = nullptr;
+  olmoe["rms_norm_eps"] = {{"__float__", "Infinity"}};
+  EXPECT_THAT(error_of(olmoe), HasSubstr("\"rms_norm_eps\" is infinite"));
+}
+
+TEST(Config, UnknownKeysAreNotedInOneSentence) {
+  json config = golden_config("qwen3_moe");
+  config["logit_scale"] = 2;
+  config["qkv_bias"] = true;  // of qwen2_moe
+  const ModelSpec spec = parsed(config);
+  ASSERT_EQ(spec.notes.size(), 1u);
+  EXPECT_EQ(spec.notes[0],
+            "dir/config.json: \"logit_scale\", \"qkv_bias\" are no keys of this family and have no "
+            "effect");
+}
+
+TEST(Config, KeysThatWouldChangeTheOutputAreRefusedUnlessTheyAskForNothing) {
+  const std::vector<std::tuple<const char*, json, json>> keys = {
+      {"quantization_config", nullptr, {{"bits", 4}}},
+      {"is_encoder_decoder", false, true},
+      {"is_causal", true, false},
+      {"per_layer_config", json::object(), {{"0", {{"hidden_act", "gelu"}}}}},
+      {"attention_chunk_size", nullptr, 128},
+      {"transformers_weights", nullptr, "other.safetensors"},
+      {"text_config", nullptr, {{"model_type", "mixtral"}}},
+      {"sliding_window", nullptr, 16}};
+  for (const auto& [key, neutral, asking] : keys) {
+    json config = golden_config("olmoe");
+    config[key] = neutral;
+    EXPECT_THAT(parsed(config).notes, IsEmpty()) << key;
+    config[key] = asking;
+    EXPECT_THAT(error_of(config), AllOf(HasSubstr(key), HasSubstr("not supported"))) << key;
+  }
+}
+
+TEST(Config, ExpertCountHasTwoNamesThatMustAgree) {
+  for (const char* key : {"num_experts", "num_local_experts"}) {
     json config = golden_config("qwen3_moe");
     config.erase("num_local_experts");
     config[key] = 32;
@@ -171,6 +229,15 @@ TEST(Config, ExpertCountHasThreeNamesThatMustAgree) {
   json config = golden_config("qwen3_moe");
   config["num_experts"] = 8;
   EXPECT_THAT(error_of(config), HasSubstr("expected the same number"));
+  config["num_experts"] = 16;
+  config["n_routed_experts"] = 16;
+  EXPECT_EQ(parsed(config).experts, 16);
+  config["n_routed_experts"] = 32;  // which the class does not read
+  EXPECT_THAT(error_of(config), HasSubstr("expected the same number"));
+  json qwen2 = golden_config("qwen2_moe");
+  qwen2.erase("num_experts");
+  qwen2["num_local_experts"] = 12;
+  EXPECT_THAT(error_of(qwen2), HasSubstr("but this family's default is 60"));
 }
 
 TEST(Config, DefaultTopKAboveTheExpertsIsRefused) {
@@ -206,6 +273,7 @@ TEST(Config, PlainMixtralAlwaysRenormalisesAndTheExtensionObeys) {
   json config = golden_config("mixtral");
   config["norm_topk_prob"] = false;
   EXPECT_TRUE(parsed(config).normalize_top_k);
+  EXPECT_THAT(parsed(config).notes, ElementsAre(HasSubstr("mixtral always renormalises")));
   config["model_type"] = "mixtral_ext";
   EXPECT_FALSE(parsed(config).normalize_top_k);
   config.erase("norm_topk_prob");
@@ -228,6 +296,8 @@ TEST(SlidingWindow, MixtralAppliesItToEveryLayer) {
   config["sliding_window"] = 16;
   EXPECT_THAT(windows(parsed(config)), Each(16));
   config["sliding_window"] = 0;
+  EXPECT_THAT(error_of(config), HasSubstr("null means no window"));
+  config["sliding_window"] = nullptr;
   EXPECT_THAT(windows(parsed(config)), Each(0));
   config.erase("sliding_window");
   EXPECT_THAT(windows(parsed(config)), Each(0));
@@ -236,9 +306,10 @@ TEST(SlidingWindow, MixtralAppliesItToEveryLayer) {
 TEST(SlidingWindow, Qwen2NeedsTheSwitchAndFollowsItsRules) {
   json config = golden_config("qwen2_moe");
   config["sliding_window"] = 16;
+  EXPECT_THAT(windows(parsed(config)), Each(0));
   config["layer_types"] = {"sliding_attention", "full_attention", "full_attention",
                            "sliding_attention"};
-  EXPECT_THAT(windows(parsed(config)), Each(0));
+  EXPECT_THAT(error_of(config), HasSubstr("but no window is in force"));
   config["use_sliding_window"] = true;
   EXPECT_THAT(windows(parsed(config)), ElementsAre(16, 0, 0, 16));
   config.erase("layer_types");
@@ -248,18 +319,38 @@ TEST(SlidingWindow, Qwen2NeedsTheSwitchAndFollowsItsRules) {
   config.erase("sliding_window");
   EXPECT_THAT(windows(parsed(config)), ElementsAre(4096, 0, 0, 0));
   config["sliding_window"] = nullptr;
+  EXPECT_THAT(error_of(config), HasSubstr("but no window is in force"));
+  config["max_window_layers"] = 0;
   EXPECT_THAT(windows(parsed(config)), Each(0));
 }
 
-TEST(SlidingWindow, Qwen3WithTheSwitchSlidesInEveryLayer) {
+TEST(SlidingWindow, ZeroIsWhatTransformersWritesForQwen2WithoutTheSwitch) {
+  json config = golden_config("qwen2_moe");
+  config["sliding_window"] = 0;
+  EXPECT_THAT(windows(parsed(config)), Each(0));
+  config["use_sliding_window"] = true;
+  EXPECT_THAT(error_of(config), HasSubstr("is 0, which leaves a token nothing to attend to"));
+}
+
+TEST(SlidingWindow, Qwen3WithTheSwitchSlidesInEveryLayerWhateverLayerTypesSays) {
   json config = golden_config("qwen3_moe");
   config["sliding_window"] = 8;
   EXPECT_THAT(windows(parsed(config)), Each(0));
   config["use_sliding_window"] = true;
   EXPECT_THAT(windows(parsed(config)), Each(8));
-  config["layer_types"] = {"full_attention", "sliding_attention", "full_attention",
-                           "sliding_attention"};
-  EXPECT_THAT(windows(parsed(config)), ElementsAre(0, 8, 0, 8));
+  EXPECT_THAT(parsed(config).notes, IsEmpty());
+  config["layer_types"] =
+      json::array({"full_attention", "full_attention", "full_attention", "full_attention"});
+  EXPECT_THAT(windows(parsed(config)), Each(8));
+  EXPECT_THAT(parsed(config).notes,
+              ElementsAre(HasSubstr("\"layer_types\" is not read by qwen3_moe")));
+  config["layer_types"][1] = "sliding_attention";
+  EXPECT_THAT(error_of(config), HasSubstr("mixes full_attention and sliding_attention"));
+  config["layer_types"] = json::array(
+      {"sliding_attention", "sliding_attention", "sliding_attention", "sliding_attention"});
+  EXPECT_THAT(windows(parsed(config)), Each(8));
+  config["use_sliding_window"] = false;
+  EXPECT_THAT(error_of(config), HasSubstr("but no window is in force"));
 }
 
 TEST(SlidingWindow, MalformedLayerTypesAreRefused) {

@@ -64,12 +64,15 @@ std::vector<Malformed> malformed_files() {
       {"ShortLength", "\x02", "too few"},
       {"LengthOverLimit", oversized, "more than the 100000000 allowed"},
       {"LengthPastEnd", file_of("{}", 0).substr(0, 9), "truncated"},
-      {"NoBrace", file_of("  {}", 0), "does not begin with '{'"},
+      {"NoBrace", file_of("  []", 0), "does not begin with '{'"},
       {"BadJson", file_of(R"({"a":)", 0), "not valid JSON at byte"},
       {"BadUtf8", file_of("{\"\xff\":1}", 0), "not valid JSON"},
       {"NestingBomb", file_of(deep, 0), "nested deeper than 3"},
-      {"DuplicateTensor", file_of(R"({"a":)" + good + R"(,"a":)" + good + "}", 8),
-       "the key \"a\" is given twice"},
+      {"OtherBlanks", file_of("\f{}", 0), "does not begin with '{'"},
+      {"OnlyBlanks", file_of("   ", 0), "does not begin with '{'"},
+      {"TwiceAtTwoPlaces",
+       file_of(R"({"a":)" + good + R"(,"a":)" + entry("F32", "[2]", "[8,16]") + "}", 16),
+       "tensor \"a\" begins at data byte 8, expected 0 (there is a hole before it)"},
       {"DuplicateField",
        file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"shape":[2]}})", 8),
        "\"shape\" is given twice"},
@@ -102,6 +105,20 @@ std::vector<Malformed> malformed_files() {
       {"MetadataNumber", file_of(R"({"__metadata__":{"x":1}})", 0), "expected a string"},
       {"MetadataList", file_of(R"({"__metadata__":[]})", 0), "not an object of strings"},
   };
+}
+
+// The safetensors library reads these.
+TEST(SafetensorsHeader, BlanksNullMetadataAndATensorGivenTwiceAreRead) {
+  const std::string good = entry("F32", "[2]", "[0,8]");
+  for (const std::string& text :
+       {" \t\r\n{\"a\":" + good + "} \n\t", R"({"__metadata__":null,"a":)" + good + "}",
+        R"({"a":)" + entry("I32", "[2]", "[0,8]") + R"(,"a":)" + good + "}"}) {
+    const auto header = parse(file_of(text, 8));
+    ASSERT_TRUE(header.ok()) << header.status();
+    EXPECT_EQ(header->tensors.size(), 1u);
+    EXPECT_EQ(header->tensors.at("a").dtype, "F32");  // of two, the last
+    EXPECT_TRUE(header->metadata.empty());
+  }
 }
 
 class MalformedHeader : public testing::TestWithParam<Malformed> {};

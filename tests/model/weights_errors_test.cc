@@ -134,6 +134,35 @@ TEST_F(ShardedModel, TensorThatItsShardLacksIsNamed) {
                     HasSubstr("is missing")));
 }
 
+TEST_F(ShardedModel, AnEntryForATensorThatNobodyNeedsIsNoted) {
+  index_["weight_map"]["model.layers.9.mtp.weight"] = "model-00001-of-00004.safetensors";
+  write_text(folder_.file("model.safetensors.index.json"), index_.dump());
+  const auto opened = open_model(folder_.path());
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  ASSERT_EQ(opened->spec.notes.size(), 1u);
+  EXPECT_THAT(opened->spec.notes[0], AllOf(HasSubstr("index.json: says that tensor "
+                                                     "\"model.layers.9.mtp.weight\" is in"),
+                                           HasSubstr("nothing needs it")));
+}
+
+TEST_F(ShardedModel, PickledShardsAreASentence) {
+  index_["weight_map"]["lm_head.weight"] = "pytorch_model-00001-of-00002.bin";
+  EXPECT_THAT(message_of(opening()), HasSubstr("pickled weights are not read"));
+}
+
+TEST(WeightsErrors, WeightsInAnotherFormAreNamed) {
+  for (const auto& [file, words] :
+       {std::pair("pytorch_model.bin.index.json", "pickled"),
+        std::pair("pytorch_model.bin", "pickled"), std::pair("model.gguf", "GGUF"),
+        std::pair("adapter_model.safetensors", "adapter"),
+        std::pair("consolidated.safetensors", "without an index")}) {
+    TempFolder folder;
+    write_text(folder.file("config.json"), file_text(golden_folder("mixtral") + "/config.json"));
+    write_text(folder.file(file), "x");
+    EXPECT_THAT(message_of(open_model(folder.path()).status()), HasSubstr(words)) << file;
+  }
+}
+
 TEST_F(ShardedModel, TensorThatTheIndexLacksIsNamed) {
   index_["weight_map"].erase("model.norm.weight");
   EXPECT_THAT(message_of(opening()),

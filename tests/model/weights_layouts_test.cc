@@ -154,38 +154,58 @@ TEST(TiedEmbeddings, AHeadInTheFileIsUsedWhateverTheConfigSays) {
   EXPECT_NE(opened->weights->lm_head().data, opened->weights->embedding().data);
 }
 
-TEST(OptionalTensors, BiasesAreDecidedByTheFile) {
-  EditableModel model = EditableModel::golden("olmoe");
+// Biases of all four projections of olmoe's golden.
+void add_biases(EditableModel* model) {
   for (int l = 0; l < 3; ++l) {
     const std::string self = "model.layers." + std::to_string(l) + ".self_attn.";
     for (const char* part : {"q_proj", "k_proj", "v_proj", "o_proj"}) {
-      const StoredTensor& weight = model.tensors.at(self + part + ".weight");
-      const int64_t n = weight.shape[0];
-      model.tensors[self + part + ".bias"] = {
+      const int64_t n = model->tensors.at(self + part + ".weight").shape[0];
+      model->tensors[self + part + ".bias"] = {
           "F16", {n}, std::string(static_cast<size_t>(2 * n), 'b')};
     }
   }
+}
+
+TEST(OptionalTensors, BiasesAreDecidedByTheConfig) {
+  EditableModel model = EditableModel::golden("olmoe");
+  add_biases(&model);
+  TempFolder without;
+  model.write(without);
+  auto dropped = open_model(without.path());
+  ASSERT_TRUE(dropped.ok()) << dropped.status();
+  EXPECT_FALSE(dropped->spec.qkv_bias || dropped->spec.o_bias);
+  EXPECT_FALSE(dropped->weights->layer(0).q_bias.has_value());
+  EXPECT_EQ(dropped->weights->ignored().size(), 12u);
+
+  model.config["attention_bias"] = true;
+  TempFolder with;
+  model.write(with);
+  auto used = open_model(with.path());
+  ASSERT_TRUE(used.ok()) << used.status();
+  EXPECT_EQ(used->weights->layer(1).k_bias->cols, 32);
+  EXPECT_EQ(used->weights->layer(1).o_bias->cols, 64);
+  EXPECT_THAT(used->weights->ignored(), IsEmpty());
+}
+
+TEST(OptionalTensors, Qwen2DropsBiasesThatItsConfigExcludes) {
+  EditableModel model = EditableModel::golden("qwen2_moe");
+  model.config["qkv_bias"] = false;
   TempFolder folder;
   model.write(folder);
   auto opened = open_model(folder.path());
   ASSERT_TRUE(opened.ok()) << opened.status();
-  EXPECT_TRUE(opened->spec.qkv_bias && opened->spec.o_bias);
-  EXPECT_EQ(opened->weights->layer(1).k_bias->cols, 32);
-  EXPECT_EQ(opened->weights->layer(1).o_bias->cols, 64);
+  EXPECT_FALSE(opened->weights->layer(0).v_bias.has_value());
+  EXPECT_EQ(opened->weights->ignored().size(), 12u);  // 4 layers of q, k, v
 }
 
-TEST(OptionalTensors, ConfigClaimingBiasesThatTheFileLacksMeansNone) {
+TEST(OptionalTensors, BiasesThatTheConfigAsksForMustBeThere) {
   EditableModel model = EditableModel::golden("olmoe");
   model.config["attention_bias"] = true;
-  TempFolder folder;
-  model.write(folder);
-  auto opened = open_model(folder.path());
-  ASSERT_TRUE(opened.ok()) << opened.status();
-  EXPECT_FALSE(opened->spec.qkv_bias || opened->spec.o_bias);
-  EXPECT_FALSE(opened->weights->layer(0).q_bias.has_value());
+  EXPECT_THAT(std::string(status_of_opening(model).message()),
+              testing::HasSubstr("\"model.layers.0.self_attn.q_proj.bias\" is missing"));
 }
 
-TEST(OptionalTensors, QkNormKindFollowsTheShapeWhereTheFamilyHasNone) {
+TEST(OptionalTensors, QkNormsOfAFamilyWithoutAreUsedByItsExtensionAlone) {
   for (const auto& [q, k, kind] :
        {std::tuple(24, 24, QkNormKind::kPerHead), std::tuple(96, 48, QkNormKind::kFullWidth)}) {
     EditableModel model = EditableModel::golden("mixtral");
@@ -196,26 +216,83 @@ TEST(OptionalTensors, QkNormKindFollowsTheShapeWhereTheFamilyHasNone) {
       model.tensors[self + "k_norm.weight"] = {
           "BF16", {k}, std::string(static_cast<size_t>(2 * k), 'k')};
     }
-    TempFolder folder;
-    model.write(folder);
-    auto opened = open_model(folder.path());
-    ASSERT_TRUE(opened.ok()) << opened.status();
-    EXPECT_EQ(opened->spec.qk_norm, kind);
-    EXPECT_EQ(opened->weights->layer(2).k_norm->cols, k);
+    TempFolder plain;
+    model.write(plain);
+    auto dropped = open_model(plain.path());
+    ASSERT_TRUE(dropped.ok()) << dropped.status();
+    EXPECT_EQ(dropped->spec.qk_norm, QkNormKind::kNone);
+    EXPECT_EQ(dropped->weights->ignored().size(), 6u);
+    model.config["model_type"] = "mixtral_ext";
+    TempFolder extended;
+    model.write(extended);
+    auto used = open_model(extended.path());
+    ASSERT_TRUE(used.ok()) << used.status();
+    EXPECT_EQ(used->spec.qk_norm, kind);
+    EXPECT_EQ(used->weights->layer(2).k_norm->cols, k);
   }
 }
 
-TEST(OptionalTensors, NoSharedExpertInTheFileMeansNone) {
+TEST(OptionalTensors, ASharedExpertThatTheFileLacksIsMissing) {
   EditableModel model = EditableModel::golden("qwen2_moe");
   for (auto it = model.tensors.begin(); it != model.tensors.end();) {
     it = it->first.find("shared_expert") != std::string::npos ? model.tensors.erase(it) : ++it;
   }
+  EXPECT_THAT(std::string(status_of_opening(model).message()),
+              testing::HasSubstr("shared_expert.gate_proj.weight\" is missing"));
+  model.config["shared_expert_intermediate_size"] = 0;
+  EXPECT_TRUE(status_of_opening(model).ok());
+}
+
+// All tensors under the names that change(name) gives; one that becomes empty is left out.
+EditableModel renamed(const std::string& golden,
+                      const std::function<std::string(const std::string&)>& change) {
+  EditableModel model = EditableModel::golden(golden);
+  std::map<std::string, StoredTensor> out;
+  for (auto& [name, tensor] : model.tensors) {
+    const std::string now = change(name);
+    if (!now.empty()) out[now] = std::move(tensor);
+  }
+  model.tensors = std::move(out);
+  return model;
+}
+
+void expect_same_weights(const EditableModel& model, const std::string& golden) {
   TempFolder folder;
   model.write(folder);
-  auto opened = open_model(folder.path());
-  ASSERT_TRUE(opened.ok()) << opened.status();
-  EXPECT_EQ(opened->spec.shared_expert_width, 0);
-  EXPECT_FALSE(opened->weights->layer(0).shared.has_value());
+  auto a = open_model(folder.path());
+  auto b = open_model(golden_folder(golden));
+  ASSERT_TRUE(a.ok()) << a.status();
+  EXPECT_THAT(a->weights->ignored(), IsEmpty());
+  EXPECT_EQ(bytes_of(a->weights->embedding()), bytes_of(b->weights->embedding()));
+  EXPECT_EQ(bytes_of(a->weights->layer(2).experts[3].down),
+            bytes_of(b->weights->layer(2).experts[3].down));
+  EXPECT_EQ(a->weights->fingerprint(), b->weights->fingerprint());
+}
+
+TEST(TensorNames, AFolderSavedFromTheBaseClassLacksTheirPrefix) {
+  const auto without = [](const std::string& name) {
+    return name.rfind("model.", 0) == 0 ? name.substr(6) : name;
+  };
+  for (const char* golden : {"mixtral", "qwen2_moe", "qwen3_moe", "olmoe"}) {
+    expect_same_weights(renamed(golden, without), golden);
+  }
+  // The base class has no head: only a tied one can do without.
+  EditableModel headless = renamed("olmoe", [&](const std::string& name) {
+    return name == "lm_head.weight" ? "" : without(name);
+  });
+  EXPECT_THAT(std::string(status_of_opening(headless).message()),
+              testing::HasSubstr("\"lm_head.weight\" is missing"));
+  headless.config["tie_word_embeddings"] = true;
+  EXPECT_TRUE(status_of_opening(headless).ok());
+}
+
+TEST(TensorNames, MixtralMayCallItsBlockMlp) {
+  expect_same_weights(renamed("mixtral",
+                              [](std::string name) {
+                                const size_t at = name.find("block_sparse_moe");
+                                return at == std::string::npos ? name : name.replace(at, 16, "mlp");
+                              }),
+                      "mixtral");
 }
 
 TEST(OptionalTensors, UnknownTensorsAreListedNotRefused) {
