@@ -39,7 +39,9 @@ std::vector<std::string_view> global_function_names() {
 
 absl::Status check_namespace_name(std::string_view name) {
   if (!name.starts_with('_')) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("Chat templates cannot store underscore-prefixed attributes on a namespace, but got '", std::string(name), "'."));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "Chat templates cannot store underscore-prefixed attributes on a namespace, but got '",
+      std::string(name), "'."));
 }
 
 absl::StatusOr<Value> call_range(Budget& budget, const Arguments& arguments) {

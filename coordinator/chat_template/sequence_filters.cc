@@ -140,7 +140,8 @@ Result last(Budget& budget, const Value& input, const Arguments& arguments) {
   if (sequence != nullptr && sequence->kind == SequenceKind::kIterator) {
     return absl::InvalidArgumentError("'generator' object is not reversible");
   }
-  if (input.is_string() && !input.text().empty()) return get_item(budget, input, Value::integer(-1));
+  if (input.is_string() && !input.text().empty())
+    return get_item(budget, input, Value::integer(-1));
   ASSIGN_OR_RETURN(const std::vector<Value> elements, elements_of(budget, input));
   return elements.empty() ? Value::undefined("No last item, sequence was empty.")
                           : elements.back();
