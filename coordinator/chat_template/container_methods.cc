@@ -15,6 +15,7 @@ namespace {
 absl::StatusOr<Value> get_method(Budget&, const Value& self, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const BoundArguments bound,
                    BoundArguments::bind("get", arguments, {"", ""}, 1));
+  RETURN_IF_ERROR(check_hashable(*bound.get(0)));
   if (const Value* found = self.as_dict()->find(*bound.get(0))) return *found;
   return bound.get(1) == nullptr ? Value() : *bound.get(1);
 }

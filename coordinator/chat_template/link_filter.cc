@@ -163,9 +163,7 @@ std::string link_word(std::string_view word, const LinkStyle& style) {
 
 absl::StatusOr<LinkStyle> read_style(Budget& budget, const BoundArguments& bound) {
   LinkStyle style;
-  if (bound.get(0) != nullptr && !bound.get(0)->is_none()) {
-    ASSIGN_OR_RETURN(style.shown_length, bound.integer(0, 0));
-  }
+  if (bound.get(0) != nullptr) style.shown_length = bound.get(0)->integral();
   ASSIGN_OR_RETURN(const std::optional<std::string> rel, bound.text(3));
   std::set<std::string> parts = {"noopener"};
   if (bound.truthy(1, false)) parts.insert("nofollow");

@@ -70,7 +70,7 @@ TEST(ChatVariables, ANumberThatWouldChangeIsRefused) {
   EXPECT_EQ(arguments_shown(R"({"id": 9223372036854775807, "s": "\"99999999999999999999"})"),
             R"(True {"id": 9223372036854775807, "s": "\"99999999999999999999"})");
   EXPECT_EQ(arguments_shown(R"({"x": 12345678901234567890.5e1})"),
-            R"(True {"x": 1.2345678901234567e+20})");
+            R"(True {"x": 1.2345678901234568e+20})");
 }
 
 TEST(ChatVariables, ReasoningHasTheNamesThatTemplatesRead) {
