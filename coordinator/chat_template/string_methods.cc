@@ -326,12 +326,19 @@ absl::StatusOr<Value> translate_method(Budget& budget, const Value& self,
                                        const Arguments& arguments) {
   ASSIGN_OR_RETURN(const BoundArguments bound,
                    BoundArguments::bind("translate", arguments, {""}, 1));
+  const Value& table = *bound.get(0);
+  const bool has_items =
+      table.is_string() || table.as_dict() != nullptr || table.as_sequence() != nullptr;
+  if (!has_items && !self.text().empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", table.type_name(), "' object is not subscriptable"));
+  }
   std::string out;
   for (std::string_view rest = self.text(); !rest.empty();) {
     const DecodedRune rune = decode_rune(rest);
     ASSIGN_OR_RETURN(
         const Value found,
-        get_item(budget, *bound.get(0), Value::integer(static_cast<int64_t>(rune.code_point))));
+        get_item(budget, table, Value::integer(static_cast<int64_t>(rune.code_point))));
     const Value* to = &found;
     if (to->is_undefined()) {
       out += rest.substr(0, rune.bytes);
