@@ -199,6 +199,15 @@ TEST(ChatTemplate, NumbersBeyond64BitsAreRefusedAndNeverOthers) {
   EXPECT_EQ(shown("4611686018427387905|round(-1)"), "4611686018427387900");
 }
 
+TEST(ChatTemplate, TheTimeIsPythons) {
+  const auto shown = [](const std::string& format) {
+    return ChatTemplate::parse("{{ strftime_now('" + format + "') }}", "d").value()->render(Json::object()).value();
+  };
+  EXPECT_THAT(shown("%Y-%m-%d"), testing::MatchesRegex("20..-..-.."));
+  EXPECT_THAT(shown("%f|%Z%z|%%f"), testing::MatchesRegex("......\\|\\|%f"));
+  EXPECT_EQ(shown(""), "");
+}
+
 TEST(ChatTemplate, OtherFilesAndSwitchesAreRefusedByName) {
   const auto error = [](const char* text) {
     return std::string(ChatTemplate::parse(text, "d").status().message());
