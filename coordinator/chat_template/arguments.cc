@@ -15,7 +15,7 @@ absl::StatusOr<BoundArguments> BoundArguments::bind(
   bound.names_ = parameters;
   bound.values_.assign(parameters.size(), nullptr);
   if (arguments.positional.size() > parameters.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(bound.callee_, "() takes at most ",
+    return absl::OutOfRangeError(absl::StrCat(bound.callee_, "() takes at most ",
                                                    parameters.size(), " argument(s), but got ",
                                                    arguments.positional.size()));
   }
@@ -25,19 +25,19 @@ absl::StatusOr<BoundArguments> BoundArguments::bind(
   for (const auto& [name, value] : arguments.named) {
     const auto found = std::find(bound.names_.begin(), bound.names_.end(), name);
     if (found == bound.names_.end() || name.empty()) {
-      return absl::InvalidArgumentError(
+      return absl::OutOfRangeError(
           absl::StrCat(bound.callee_, "() got an unexpected keyword argument '", name, "'"));
     }
     const Value*& slot = bound.values_[static_cast<size_t>(found - bound.names_.begin())];
     if (slot != nullptr) {
-      return absl::InvalidArgumentError(
+      return absl::OutOfRangeError(
           absl::StrCat(bound.callee_, "() got multiple values for argument '", name, "'"));
     }
     slot = &value;
   }
   for (size_t i = 0; i < required; ++i) {
     if (bound.values_[i] != nullptr) continue;
-    return absl::InvalidArgumentError(
+    return absl::OutOfRangeError(
         absl::StrCat(bound.callee_, "() is missing argument ", i + 1));
   }
   return bound;

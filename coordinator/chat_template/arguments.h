@@ -22,7 +22,8 @@ struct Arguments {
 // Arguments matched to parameter names; a parameter that was not given is null.
 class BoundArguments {
  public:
-  // INVALID_ARGUMENT for too many, unknown, doubled, or fewer than `required` arguments.
+  // OUT_OF_RANGE (Python finds this before anything runs) for too many, unknown, doubled, or fewer than
+  // `required` arguments.
   static absl::StatusOr<BoundArguments> bind(std::string_view callee, const Arguments& arguments,
                                              std::initializer_list<std::string_view> parameters,
                                              size_t required = 0);

@@ -206,8 +206,9 @@ struct Statement {
   Node node;
 };
 
-// Visits the outermost expressions of a body and of all bodies inside it. `soft`: only reached by way of an
-// if statement of the same scope, where Jinja puts off what it says about unknown filters.
+// Visits the outermost expressions of a body and of all bodies inside it. `soft`: only reached by
+// way of an if statement of the same scope, where Jinja puts off what it says about unknown
+// filters.
 void for_each_expression(const Body& body, bool soft,
                          const std::function<void(const Expression&, bool soft)>& visit);
 

@@ -25,7 +25,8 @@ struct Field {
 };
 
 bool all_digits(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 // The characters between the brace at `open` - 1 and the one that closes it.
@@ -55,10 +56,12 @@ absl::StatusOr<Field> parse_field(std::string_view body) {
   }
   field.name = body.substr(0, end);
   if (end < body.size() && body[end] == '!') {
-    if (end + 1 >= body.size()) return bad_format("end of string while looking for conversion specifier");
+    if (end + 1 >= body.size())
+      return bad_format("end of string while looking for conversion specifier");
     field.conversion = body[end + 1];
     end += 2;
-    if (end < body.size() && body[end] != ':') return bad_format("expected ':' after conversion specifier");
+    if (end < body.size() && body[end] != ':')
+      return bad_format("expected ':' after conversion specifier");
   }
   if (end < body.size()) field.specification = body.substr(end + 1);
   return field;
@@ -66,7 +69,8 @@ absl::StatusOr<Field> parse_field(std::string_view body) {
 
 class Formatter {
  public:
-  Formatter(Budget& budget, const Arguments& arguments, bool escape) : budget_(budget), arguments_(arguments), escape_(escape) {}
+  Formatter(Budget& budget, const Arguments& arguments, bool escape)
+      : budget_(budget), arguments_(arguments), escape_(escape) {}
 
   absl::StatusOr<std::string> format(std::string_view pattern, int nesting) {
     if (nesting < 0) return bad_format("Max string recursion exceeded");
@@ -129,12 +133,15 @@ class Formatter {
         continue;
       }
       const size_t close = rest.find(']');
-      if (rest[0] != '[') return bad_format("Only '.' or '[' may follow ']' in format field specifier");
+      if (rest[0] != '[')
+        return bad_format("Only '.' or '[' may follow ']' in format field specifier");
       if (close == std::string_view::npos) return bad_format("Missing ']' in format string");
       const std::string_view key = rest.substr(1, close - 1);
       if (key.empty()) return bad_format("Empty attribute in format string");
-      const std::optional<int64_t> index = all_digits(key) ? parse_python_int(key, 10) : std::nullopt;
-      ASSIGN_OR_RETURN(value, get_item(budget_, value, index ? Value::integer(*index) : Value::string(key)));
+      const std::optional<int64_t> index =
+          all_digits(key) ? parse_python_int(key, 10) : std::nullopt;
+      ASSIGN_OR_RETURN(
+          value, get_item(budget_, value, index ? Value::integer(*index) : Value::string(key)));
       rest.remove_prefix(close + 1);
     }
     return value;
@@ -148,10 +155,13 @@ class Formatter {
       return bad_format(absl::StrCat("no field '", std::string(name), "'"));
     }
     const bool automatic = name.empty();
-    if (numbered_ && *numbered_ == automatic) return bad_format("cannot switch between manual and automatic field numbering");
+    if (numbered_ && *numbered_ == automatic)
+      return bad_format("cannot switch between manual and automatic field numbering");
     numbered_ = !automatic;
     const std::optional<int64_t> given = automatic ? std::nullopt : parse_python_int(name, 10);
-    const size_t index = automatic ? next_++ : given ? static_cast<size_t>(*given) : arguments_.positional.size();
+    const size_t index = automatic ? next_++
+                         : given   ? static_cast<size_t>(*given)
+                                   : arguments_.positional.size();
     if (index < arguments_.positional.size()) return arguments_.positional[index];
     return bad_format("Replacement index out of range for positional args tuple");
   }
@@ -165,7 +175,8 @@ class Formatter {
 
 }  // namespace
 
-absl::StatusOr<Value> format_braces(Budget& budget, const Value& pattern, const Arguments& arguments) {
+absl::StatusOr<Value> format_braces(Budget& budget, const Value& pattern,
+                                    const Arguments& arguments) {
   Formatter formatter(budget, arguments, pattern.is_markup());
   ASSIGN_OR_RETURN(std::string out, formatter.format(pattern.text(), kNesting));
   RETURN_IF_ERROR(budget.charge_bytes(out.size()));

@@ -25,7 +25,7 @@ struct RenderLimits {
   size_t steps = 50'000'000;               // nodes evaluated and elements compared
   size_t loop_iterations = 1'000'000;
   int depth = 900;                         // nested evaluations; bounds the native stack
-  int64_t cpu_ns = 5'000'000'000;          // of the rendering thread: a loaded machine takes no longer
+  int64_t cpu_ns = 5'000'000'000;  // of the rendering thread: a loaded machine takes no longer
   int64_t (*cpu_clock_ns)() = thread_cpu_ns;
 };
 
@@ -75,12 +75,14 @@ class Budget {
 
  private:
   static constexpr size_t kBytesPerStep = 64;
-  static constexpr size_t kStepsPerLook = 1 << 14;  // at the clock: some milliseconds at the slowest
+  static constexpr size_t kStepsPerLook = 1
+                                          << 14;  // at the clock: some milliseconds at the slowest
   absl::Status spend(size_t steps) {
     since_look_ += steps + 1;
     if (since_look_ < kStepsPerLook) return absl::OkStatus();
     since_look_ = 0;
-    return limits_.cpu_clock_ns() < cpu_end_ns_ ? absl::OkStatus() : exhausted("it takes too much CPU time");
+    return limits_.cpu_clock_ns() < cpu_end_ns_ ? absl::OkStatus()
+                                                : exhausted("it takes too much CPU time");
   }
   static absl::Status exhausted(const char* what) { return absl::ResourceExhaustedError(what); }
   const RenderLimits limits_;

@@ -129,7 +129,8 @@ absl::StatusOr<Value> Evaluator::evaluate_call(const Call& call, const ScopePtr&
 
 absl::StatusOr<Value> Evaluator::call_value(const Value& callee, const Arguments& arguments) {
   if (callee.is_undefined()) return absl::InvalidArgumentError(callee.undefined_message());
-  if (Cycler* cycler = callee.as_cycler(); cycler != nullptr && cycler->joiner) return advance(*cycler, arguments);
+  if (Cycler* cycler = callee.as_cycler(); cycler != nullptr && cycler->joiner)
+    return advance(*cycler, arguments);
   if (LoopState* loop = callee.as_loop()) return call_loop(*loop, arguments);
   const Callable* callable = callee.as_callable();
   if (callable == nullptr) {
@@ -163,11 +164,15 @@ absl::StatusOr<Value> Evaluator::make_cycler(bool joiner, const Arguments& argum
   auto cycler = std::make_shared<Cycler>();
   cycler->joiner = joiner;
   if (joiner) {
-    ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("joiner", arguments, {"sep"}));
-    cycler->items = {Value::string(""), bound.get(0) == nullptr ? Value::string(", ") : *bound.get(0)};
+    ASSIGN_OR_RETURN(const BoundArguments bound,
+                     BoundArguments::bind("joiner", arguments, {"sep"}));
+    cycler->items = {Value::string(""),
+                     bound.get(0) == nullptr ? Value::string(", ") : *bound.get(0)};
   } else {
-    if (!arguments.named.empty()) return absl::InvalidArgumentError("cycler() takes no keyword arguments");
-    if (arguments.positional.empty()) return absl::InvalidArgumentError("at least one item has to be provided");
+    if (!arguments.named.empty())
+      return absl::InvalidArgumentError("cycler() takes no keyword arguments");
+    if (arguments.positional.empty())
+      return absl::InvalidArgumentError("at least one item has to be provided");
     cycler->items = arguments.positional;
   }
   ASSIGN_OR_RETURN(const Value items, make_list(cycler->items));  // for their depth
@@ -177,14 +182,18 @@ absl::StatusOr<Value> Evaluator::make_cycler(bool joiner, const Arguments& argum
 }
 
 absl::StatusOr<Value> Evaluator::call_loop(LoopState& loop, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("loop", arguments, {"iterable"}, 1));
+  ASSIGN_OR_RETURN(const BoundArguments bound,
+                   BoundArguments::bind("loop", arguments, {"iterable"}, 1));
   if (loop.recursive == nullptr) {
-    return absl::InvalidArgumentError("The loop must have the 'recursive' marker to be called recursively.");
+    return absl::InvalidArgumentError(
+        "The loop must have the 'recursive' marker to be called recursively.");
   }
-  if (loop.scope == nullptr) return absl::InvalidArgumentError("a loop that is over cannot be called");
+  if (loop.scope == nullptr)
+    return absl::InvalidArgumentError("a loop that is over cannot be called");
   std::string text;
   std::string* const outer = std::exchange(out_, &text);
-  const absl::StatusOr<Flow> flow = run_loop(*loop.recursive, *bound.get(0), loop.scope, loop.depth0 + 1);
+  const absl::StatusOr<Flow> flow =
+      run_loop(*loop.recursive, *bound.get(0), loop.scope, loop.depth0 + 1);
   out_ = outer;
   if (!flow.ok()) return flow.status();
   return Value::string(std::move(text));
@@ -196,7 +205,8 @@ absl::StatusOr<Value> Evaluator::call_global(std::string_view name, const Argume
   if (name == "strftime_now") return call_strftime_now(arguments);
   if (name == "namespace") return make_namespace(arguments);
   if (name == "cycler" || name == "joiner") return make_cycler(name == "joiner", arguments);
-  if (name == "lipsum") return absl::UnimplementedError("lipsum(), which writes random words, is not supported");
+  if (name == "lipsum")
+    return absl::UnimplementedError("lipsum(), which writes random words, is not supported");
   ASSIGN_OR_RETURN(const BoundArguments bound,
                    BoundArguments::bind("raise_exception", arguments, {"message"}, 1));
   ASSIGN_OR_RETURN(const std::string message, to_text(budget_, *bound.get(0)));

@@ -36,8 +36,8 @@ class JinjaTemplate final : public ChatTemplate {
     jinja::Evaluator evaluator(std::move(converted), limits_);
     absl::StatusOr<std::string> text = evaluator.render(parsed_.body);
     if (text.ok() || evaluator.raised_by_template()) return text;
-    const std::string what = absl::StrCat("chat template ", name_, ", line ", evaluator.line(), ": ",
-                                          std::string(text.status().message()));
+    const std::string what = absl::StrCat("chat template ", name_, ", line ", evaluator.line(),
+                                          ": ", std::string(text.status().message()));
     return absl::IsResourceExhausted(text.status()) ? absl::ResourceExhaustedError(what)
                                                     : absl::FailedPreconditionError(what);
   }
@@ -59,19 +59,23 @@ class JinjaTemplate final : public ChatTemplate {
 // Two templates of one model: transformers takes "tool_use" where a request has tools.
 class TemplateWithTools final : public ChatTemplate {
  public:
-  TemplateWithTools(std::shared_ptr<const ChatTemplate> plain, std::shared_ptr<const ChatTemplate> tools)
+  TemplateWithTools(std::shared_ptr<const ChatTemplate> plain,
+                    std::shared_ptr<const ChatTemplate> tools)
       : plain_(std::move(plain)), tools_(std::move(tools)), warnings_(plain_->warnings()) {
     warnings_.insert(warnings_.end(), tools_->warnings().begin(), tools_->warnings().end());
   }
 
   absl::StatusOr<std::string> render(const nlohmann::ordered_json& variables) const override {
-    const bool tools = variables.is_object() && variables.contains("tools") && !variables["tools"].is_null();
+    const bool tools =
+        variables.is_object() && variables.contains("tools") && !variables["tools"].is_null();
     return tools ? tools_->render(variables) : plain_->render(variables);
   }
   bool uses_variable(std::string_view name) const override {
     return plain_->uses_variable(name) || tools_->uses_variable(name);
   }
-  bool mentions(std::string_view text) const override { return plain_->mentions(text) || tools_->mentions(text); }
+  bool mentions(std::string_view text) const override {
+    return plain_->mentions(text) || tools_->mentions(text);
+  }
   const std::vector<std::string>& warnings() const override { return warnings_; }
 
  private:
@@ -118,7 +122,8 @@ absl::StatusOr<Sources> templates_in_config(const std::string& path) {
     sources.add("default", found->get<std::string>(), path);
   } else if (found->is_object()) {
     for (const auto& [name, value] : found->items()) {
-      if (value.is_string()) sources.add(name, value.get<std::string>(), absl::StrCat(path, " (", name, ")"));
+      if (value.is_string())
+        sources.add(name, value.get<std::string>(), absl::StrCat(path, " (", name, ")"));
     }
   } else if (found->is_array()) {
     for (const auto& entry : *found) {
@@ -132,7 +137,8 @@ absl::StatusOr<Sources> templates_in_config(const std::string& path) {
         absl::StrCat(path, ": chat_template is neither a string nor a list of named templates"));
   }
   if (!sources.plain) {
-    return absl::NotFoundError(absl::StrCat(path, ": chat_template lists no template named \"default\""));
+    return absl::NotFoundError(
+        absl::StrCat(path, ": chat_template lists no template named \"default\""));
   }
   return sources;
 }
@@ -141,7 +147,8 @@ absl::StatusOr<Sources> templates_in(const std::string& folder) {
   Sources sources;
   ASSIGN_OR_RETURN(sources.plain, template_file(folder + "/chat_template.jinja"));
   if (!sources.plain) return templates_in_config(folder + "/tokenizer_config.json");
-  ASSIGN_OR_RETURN(sources.tools, template_file(folder + "/additional_chat_templates/tool_use.jinja"));
+  ASSIGN_OR_RETURN(sources.tools,
+                   template_file(folder + "/additional_chat_templates/tool_use.jinja"));
   return sources;
 }
 

@@ -15,7 +15,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // The first is the name that most templates read, the second is gpt-oss's.
-constexpr std::array<const char*, 3> kReasoningNames = {"reasoning_content", "thinking", "reasoning"};
+constexpr std::array<const char*, 3> kReasoningNames = {"reasoning_content", "thinking",
+                                                        "reasoning"};
 
 Json without_nulls(const Json& message) {
   Json kept = Json::object();
@@ -27,8 +28,9 @@ Json without_nulls(const Json& message) {
 
 // Copies what is there under one name to the names before it; a message's own `thinking` stays.
 void alias_reasoning(Json& message) {
-  const auto name = std::find_if(kReasoningNames.begin(), kReasoningNames.end(),
-                                 [&](const char* candidate) { return message.contains(candidate); });
+  const auto name =
+      std::find_if(kReasoningNames.begin(), kReasoningNames.end(),
+                   [&](const char* candidate) { return message.contains(candidate); });
   if (name == kReasoningNames.end()) return;
   const Json reasoning = message[*name];
   Json aliased = Json::object();
@@ -63,9 +65,9 @@ absl::Status parse_tool_calls(Json& message, size_t index) {
     if (!call.is_object() || !call.contains("function") || !call["function"].is_object()) continue;
     const absl::Status parsed = parse_arguments(call["function"]);
     if (parsed.ok()) continue;
-    return absl::InvalidArgumentError(absl::StrCat("messages[", index, "].tool_calls[", i,
-                                                   "].function.arguments: ",
-                                                   std::string(parsed.message())));
+    return absl::InvalidArgumentError(
+        absl::StrCat("messages[", index, "].tool_calls[", i,
+                     "].function.arguments: ", std::string(parsed.message())));
   }
   return absl::OkStatus();
 }
@@ -79,7 +81,8 @@ absl::StatusOr<Json> chat_variables(ChatVariables chat) {
       return absl::InvalidArgumentError(absl::StrCat("messages[", i, "] must be an object"));
     }
     Json message = without_nulls(chat.messages[i]);
-    if (!chat.knows_developer && message.contains("role") && message["role"] == "developer") message["role"] = "system";
+    if (!chat.knows_developer && message.contains("role") && message["role"] == "developer")
+      message["role"] = "system";
     alias_reasoning(message);
     RETURN_IF_ERROR(parse_tool_calls(message, i));
     messages.push_back(std::move(message));

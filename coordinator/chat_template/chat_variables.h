@@ -20,11 +20,11 @@ struct ChatVariables {
   nlohmann::ordered_json arguments = nlohmann::ordered_json::object();  // chat_template_kwargs
 };
 
-// The variables as transformers hands them to a template: null keys of a message are gone, `tools` and
-// `documents` are none unless set, tool call arguments are objects where their text is one, reasoning has
-// all the names that templates read. As in vLLM, reasoning_effort is a variable and sets enable_thinking.
-// chat_template_kwargs win over everything but the messages.
-// INVALID_ARGUMENT "messages[i]...: why" for a number that would silently become another one.
+// The variables as transformers hands them to a template: null keys of a message are gone, `tools`
+// and `documents` are none unless set, tool call arguments are objects where their text is one,
+// reasoning has all the names that templates read. As in vLLM, reasoning_effort is a variable and
+// sets enable_thinking. chat_template_kwargs win over everything but the messages. INVALID_ARGUMENT
+// "messages[i]...: why" for a number that would silently become another one.
 absl::StatusOr<nlohmann::ordered_json> chat_variables(ChatVariables chat);
 
 }  // namespace conclave::coordinator

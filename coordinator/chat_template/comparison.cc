@@ -155,6 +155,9 @@ absl::StatusOr<bool> contains(Budget& budget, const Value& container, const Valu
     return absl::InvalidArgumentError(
         absl::StrCat("argument of type '", container.type_name(), "' is not iterable"));
   }
+  if (sequence->kind == SequenceKind::kIterator) {
+    RETURN_IF_ERROR(sequence->failure);
+  }
   for (const Value& candidate : sequence->items) {
     ASSIGN_OR_RETURN(const bool same, equals(budget, candidate, item));
     if (same) return true;

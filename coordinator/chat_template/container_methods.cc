@@ -15,6 +15,7 @@ namespace {
 absl::StatusOr<Value> get_method(Budget&, const Value& self, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const BoundArguments bound,
                    BoundArguments::bind("get", arguments, {"", ""}, 1));
+  RETURN_IF_ERROR(check_hashable(*bound.get(0)));
   if (const Value* found = self.as_dict()->find(*bound.get(0))) return *found;
   return bound.get(1) == nullptr ? Value() : *bound.get(1);
 }
@@ -58,7 +59,8 @@ absl::StatusOr<Value> count_method(Budget& budget, const Value& self,
 
 absl::StatusOr<Value> index_method(Budget& budget, const Value& self,
                                    const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("index", arguments, {"", "", ""}, 1));
+  ASSIGN_OR_RETURN(const BoundArguments bound,
+                   BoundArguments::bind("index", arguments, {"", "", ""}, 1));
   const std::vector<Value>& items = self.as_sequence()->items;
   const auto length = static_cast<int64_t>(items.size());
   ASSIGN_OR_RETURN(int64_t start, bound.integer(1, 0));
@@ -74,7 +76,8 @@ absl::StatusOr<Value> index_method(Budget& budget, const Value& self,
 }
 
 absl::StatusOr<Value> fromkeys_method(Budget& budget, const Value&, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("fromkeys", arguments, {"", ""}, 1));
+  ASSIGN_OR_RETURN(const BoundArguments bound,
+                   BoundArguments::bind("fromkeys", arguments, {"", ""}, 1));
   ASSIGN_OR_RETURN(const std::vector<Value> keys, elements_of(budget, *bound.get(0)));
   auto dict = std::make_shared<Dict>();
   for (const Value& key : keys) {
@@ -117,10 +120,13 @@ Method find_dict_method(std::string_view name) { return look_up(kDictMethods, na
 Method find_sequence_method(std::string_view name) { return look_up(kSequenceMethods, name); }
 
 absl::StatusOr<Value> refused_method(Budget&, const Value& self, const Arguments&) {
-  return absl::UnimplementedError(absl::StrCat("this method of '", self.type_name(), "' makes or reads bytes or hexadecimal floats, which templates do not have here"));
+  return absl::UnimplementedError(absl::StrCat(
+      "this method of '", self.type_name(),
+      "' makes or reads bytes or hexadecimal floats, which templates do not have here"));
 }
 
-absl::StatusOr<Value> call_method(Budget& budget, const Value& self, std::string_view name, const Arguments& arguments) {
+absl::StatusOr<Value> call_method(Budget& budget, const Value& self, std::string_view name,
+                                  const Arguments& arguments) {
   const Method method = find_method(self, name);
   const bool plain = !self.is_markup() || find_markup_method(name) != nullptr;
   if (plain) return method(budget, self, arguments);
@@ -152,7 +158,8 @@ Method find_method(const Value& self, std::string_view name) {
   if (self.is_number()) return find_number_method(self, name);
   if (self.as_dict() != nullptr) return find_dict_method(name);
   if (const Callable* function = self.as_callable(); function != nullptr && name == "fromkeys") {
-    return function->kind == Callable::Kind::kGlobal && function->name == "dict" ? fromkeys_method : nullptr;
+    return function->kind == Callable::Kind::kGlobal && function->name == "dict" ? fromkeys_method
+                                                                                 : nullptr;
   }
   const Sequence* sequence = self.as_sequence();
   if (sequence == nullptr) return nullptr;

@@ -134,7 +134,8 @@ Evaluator::FlowOr Evaluator::run_for(const For& node, const ScopePtr& scope) {
   return run_loop(node, iterable, scope, 0);
 }
 
-Evaluator::FlowOr Evaluator::run_loop(const For& node, const Value& iterable, const ScopePtr& scope, int depth0) {
+Evaluator::FlowOr Evaluator::run_loop(const For& node, const Value& iterable, const ScopePtr& scope,
+                                      int depth0) {
   auto loop = std::make_shared<LoopState>();
   loop->depth0 = depth0;
   if (node.recursive) {
@@ -196,7 +197,8 @@ Evaluator::FlowOr Evaluator::run_filter_block(const FilterBlock& node, const Sco
                    block_filter(*node.filter, Value::string(std::move(text)), scope));
   // Jinja joins what a body writes, and joins texts alone.
   if (!value.is_string()) {
-    return absl::InvalidArgumentError(absl::StrCat("a filter block gave '", value.type_name(), "' instead of text"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a filter block gave '", value.type_name(), "' instead of text"));
   }
   RETURN_IF_ERROR(write(value));
   return Flow::kNormal;

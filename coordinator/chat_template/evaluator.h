@@ -85,7 +85,7 @@ class Evaluator {
   const Value variables_;
   Budget budget_;
   std::string* out_ = nullptr;
-  ScopePtr root_;  // the template's own names, which blocks see
+  ScopePtr root_;     // the template's own names, which blocks see
   Value block_text_;  // what a filter without input applies to
   int depth_ = 0;
   int line_ = 1;
@@ -95,7 +95,8 @@ class Evaluator {
   std::vector<std::shared_ptr<Namespace>> namespaces_;
 };
 
-// INVALID_ARGUMENT for names that transformers keeps out of namespaces: those that start with an underscore.
+// INVALID_ARGUMENT for names that transformers keeps out of namespaces: those that start with an
+// underscore.
 absl::Status check_namespace_name(std::string_view name);
 
 // The functions that every template can call; undefined if there is none of this name.

@@ -44,7 +44,8 @@ std::vector<std::string_view> filter_names() {
   return names;
 }
 
-absl::StatusOr<Value> follow_path(Budget& budget, const Value& item, const Value& path, const Value* otherwise) {
+absl::StatusOr<Value> follow_path(Budget& budget, const Value& item, const Value& path,
+                                  const Value* otherwise) {
   if (path.is_none()) return item;
   if (!path.is_string()) {
     ASSIGN_OR_RETURN(Value found, get_item(budget, item, path));

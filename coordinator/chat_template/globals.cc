@@ -24,6 +24,23 @@ uint64_t range_length(int64_t start, int64_t stop, int64_t step) {
   return (distance - 1) / stride + 1;
 }
 
+// Python's datetime has microseconds, and no zone unless it is given one.
+std::string pythons_time_format(std::string_view format, int64_t microseconds) {
+  std::string out;
+  for (size_t at = 0; at < format.size(); ++at) {
+    const char next = format[at] == '%' && at + 1 < format.size() ? format[at + 1] : '\0';
+    if (next == 'f') {
+      const std::string digits = absl::StrCat(microseconds);
+      out += std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
+    } else if (next != 'z' && next != 'Z') {
+      out += format[at];
+      if (next != 0) out += next;
+    }
+    at += next != 0 ? 1 : 0;
+  }
+  return out;
+}
+
 }  // namespace
 
 bool is_global_function(std::string_view name) {
@@ -39,7 +56,9 @@ std::vector<std::string_view> global_function_names() {
 
 absl::Status check_namespace_name(std::string_view name) {
   if (!name.starts_with('_')) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("Chat templates cannot store underscore-prefixed attributes on a namespace, but got '", std::string(name), "'."));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "Chat templates cannot store underscore-prefixed attributes on a namespace, but got '",
+      std::string(name), "'."));
 }
 
 absl::StatusOr<Value> call_range(Budget& budget, const Arguments& arguments) {
@@ -108,11 +127,12 @@ absl::StatusOr<Value> call_strftime_now(const Arguments& arguments) {
   if (!format || format->size() > kMaxTimeBytes) {
     return absl::InvalidArgumentError("strftime_now() takes a short format string");
   }
-  const std::time_t now = std::time(nullptr);
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
   std::tm local{};
-  localtime_r(&now, &local);
+  localtime_r(&now.tv_sec, &local);
   // The leading blank tells an empty result from a buffer that is too small.
-  const std::string padded = " " + *format;
+  const std::string padded = " " + pythons_time_format(*format, now.tv_nsec / 1000);
   std::string out(kMaxTimeBytes * 2, '\0');
   const size_t written = std::strftime(out.data(), out.size(), padded.c_str(), &local);
   if (written == 0) return absl::InvalidArgumentError("strftime_now(): the result is too long");

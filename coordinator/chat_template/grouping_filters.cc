@@ -19,13 +19,17 @@ using Result = absl::StatusOr<Value>;
 absl::StatusOr<int64_t> required_integer(const char* filter, const Value& value) {
   if (const std::optional<int64_t> number = value.integral()) return *number;
   if (value.is_undefined()) return absl::InvalidArgumentError(value.undefined_message());
-  return absl::InvalidArgumentError(absl::StrCat(filter, " takes an integer, not '", value.type_name(), "'"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(filter, " takes an integer, not '", value.type_name(), "'"));
 }
 
-const Value* unless_none(const Value* value) { return value == nullptr || value->is_none() ? nullptr : value; }
+const Value* unless_none(const Value* value) {
+  return value == nullptr || value->is_none() ? nullptr : value;
+}
 
 Result batch(Budget& budget, const Value& input, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("batch", arguments, {"linecount", "fill_with"}, 1));
+  ASSIGN_OR_RETURN(const BoundArguments bound,
+                   BoundArguments::bind("batch", arguments, {"linecount", "fill_with"}, 1));
   ASSIGN_OR_RETURN(const std::vector<Value> elements, elements_of(budget, input));
   ASSIGN_OR_RETURN(const int64_t size, required_integer("batch", *bound.get(0)));
   const Value* fill = unless_none(bound.get(1));
@@ -42,7 +46,8 @@ Result batch(Budget& budget, const Value& input, const Arguments& arguments) {
   }
   if (row.empty()) return make_sequence(SequenceKind::kIterator, std::move(batches));
   if (fill != nullptr && static_cast<int64_t>(row.size()) < size) {
-    if (size > static_cast<int64_t>(budget.limits().value_bytes / sizeof(Value))) return absl::ResourceExhaustedError("a value or the output grows too large");
+    if (size > static_cast<int64_t>(budget.limits().value_bytes / sizeof(Value)))
+      return absl::ResourceExhaustedError("a value or the output grows too large");
     RETURN_IF_ERROR(budget.charge_bytes(static_cast<size_t>(size) * sizeof(Value)));
     row.resize(static_cast<size_t>(size), *fill);
   }
@@ -51,7 +56,8 @@ Result batch(Budget& budget, const Value& input, const Arguments& arguments) {
 }
 
 Result slice(Budget& budget, const Value& input, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("slice", arguments, {"slices", "fill_with"}, 1));
+  ASSIGN_OR_RETURN(const BoundArguments bound,
+                   BoundArguments::bind("slice", arguments, {"slices", "fill_with"}, 1));
   ASSIGN_OR_RETURN(const std::vector<Value> elements, elements_of(budget, input));
   ASSIGN_OR_RETURN(const int64_t slices, required_integer("slice", *bound.get(0)));
   if (slices == 0) return absl::InvalidArgumentError("integer division or modulo by zero");
@@ -75,15 +81,17 @@ Result slice(Budget& budget, const Value& input, const Arguments& arguments) {
 
 Result make_group(Value key, std::vector<Value> members) {
   ASSIGN_OR_RETURN(Value list, make_list(std::move(members)));
-  ASSIGN_OR_RETURN(Value group, make_sequence(SequenceKind::kTuple, {std::move(key), std::move(list)}));
+  ASSIGN_OR_RETURN(Value group,
+                   make_sequence(SequenceKind::kTuple, {std::move(key), std::move(list)}));
   group.as_sequence()->group = true;
   return group;
 }
 
 // Sorted by the attribute, then one group for each value; its name is that of its first member.
 Result groupby(Budget& budget, const Value& input, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const BoundArguments bound,
-                   BoundArguments::bind("groupby", arguments, {"attribute", "default", "case_sensitive"}, 1));
+  ASSIGN_OR_RETURN(
+      const BoundArguments bound,
+      BoundArguments::bind("groupby", arguments, {"attribute", "default", "case_sensitive"}, 1));
   ASSIGN_OR_RETURN(std::vector<Value> items, elements_of(budget, input));
   const Value* otherwise = unless_none(bound.get(1));
   const auto key_of = [&](const Value& item, bool folded) -> Result {
@@ -122,11 +130,13 @@ Result random_item(Budget& budget, const Value& input, const Arguments& argument
   RETURN_IF_ERROR(BoundArguments::bind("random", arguments, {}).status());
   const std::optional<int64_t> length = length_of(input);
   if (!length || input.as_dict() != nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat("random cannot choose from '", input.type_name(), "'"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("random cannot choose from '", input.type_name(), "'"));
   }
   if (*length == 0) return Value::undefined("No random item, sequence was empty.");
   std::random_device device;
-  return get_item(budget, input, Value::integer(std::uniform_int_distribution<int64_t>(0, *length - 1)(device)));
+  return get_item(budget, input,
+                  Value::integer(std::uniform_int_distribution<int64_t>(0, *length - 1)(device)));
 }
 
 using Entry = std::pair<std::string_view, FilterFunction>;

@@ -14,8 +14,10 @@
 namespace conclave::coordinator::jinja {
 namespace {
 
-nlohmann::ordered_json split(const std::vector<std::string_view>& names, std::initializer_list<std::string_view> refused) {
-  nlohmann::ordered_json lists{{"known", nlohmann::ordered_json::array()}, {"refused", nlohmann::ordered_json::array()}};
+nlohmann::ordered_json split(const std::vector<std::string_view>& names,
+                             std::initializer_list<std::string_view> refused) {
+  nlohmann::ordered_json lists{{"known", nlohmann::ordered_json::array()},
+                               {"refused", nlohmann::ordered_json::array()}};
   for (const std::string_view name : names) {
     const bool no = std::find(refused.begin(), refused.end(), name) != refused.end();
     lists[no ? "refused" : "known"].push_back(std::string(name));

@@ -12,10 +12,19 @@
 namespace conclave::coordinator::jinja {
 namespace {
 
-// The entities that escape() writes and those that texts use; html.unescape() of Python knows 2,000 more.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kEntities = {{
-    {"amp", "&"}, {"lt", "<"}, {"gt", ">"}, {"quot", "\""}, {"apos", "'"}, {"nbsp", "\xc2\xa0"},
-    {"copy", "\xc2\xa9"}, {"mdash", "\xe2\x80\x94"}, {"ndash", "\xe2\x80\x93"}, {"hellip", "\xe2\x80\xa6"}}};
+// The entities that escape() writes and those that texts use; html.unescape() of Python knows 2,000
+// more.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kEntities = {
+    {{"amp", "&"},
+     {"lt", "<"},
+     {"gt", ">"},
+     {"quot", "\""},
+     {"apos", "'"},
+     {"nbsp", "\xc2\xa0"},
+     {"copy", "\xc2\xa9"},
+     {"mdash", "\xe2\x80\x94"},
+     {"ndash", "\xe2\x80\x93"},
+     {"hellip", "\xe2\x80\xa6"}}};
 
 // The character that "#39" or "#x27" names; 0 if it is none.
 char32_t numeric_entity(std::string_view name) {
@@ -24,7 +33,10 @@ char32_t numeric_entity(std::string_view name) {
   if (digits.empty() || digits.size() > 7) return 0;
   char32_t value = 0;
   for (const char c : digits) {
-    const int digit = c >= '0' && c <= '9' ? c - '0' : hex && c >= 'a' && c <= 'f' ? c - 'a' + 10 : hex && c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    const int digit = c >= '0' && c <= '9'          ? c - '0'
+                      : hex && c >= 'a' && c <= 'f' ? c - 'a' + 10
+                      : hex && c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                                    : -1;
     if (digit < 0) return 0;
     value = value * (hex ? 16 : 10) + static_cast<char32_t>(digit);
   }
@@ -89,7 +101,8 @@ Value text_like(const Value& like, std::string text) {
   return like.is_markup() ? Value::markup(std::move(text)) : Value::string(std::move(text));
 }
 
-absl::StatusOr<Arguments> markup_arguments(Budget& budget, std::string_view method, const Arguments& arguments) {
+absl::StatusOr<Arguments> markup_arguments(Budget& budget, std::string_view method,
+                                           const Arguments& arguments) {
   Arguments changed = arguments;
   if (method == "join" && !arguments.positional.empty()) {
     ASSIGN_OR_RETURN(std::vector<Value> items, elements_of(budget, arguments.positional[0]));
@@ -98,7 +111,8 @@ absl::StatusOr<Arguments> markup_arguments(Budget& budget, std::string_view meth
     }
     ASSIGN_OR_RETURN(changed.positional[0], make_list(std::move(items)));
   }
-  const bool fills = method == "replace" || method == "ljust" || method == "rjust" || method == "center";
+  const bool fills =
+      method == "replace" || method == "ljust" || method == "rjust" || method == "center";
   if (fills && changed.positional.size() > 1) {
     ASSIGN_OR_RETURN(changed.positional[1], escaped(budget, changed.positional[1]));
   }
@@ -119,7 +133,8 @@ absl::StatusOr<Value> markup_result(Value result) {
 std::string unescape_html(std::string_view text) {
   std::string out;
   for (size_t at = 0; at < text.size(); ++at) {
-    const size_t end = text[at] == '&' ? text.substr(0, at + 12).find(';', at) : std::string_view::npos;
+    const size_t end =
+        text[at] == '&' ? text.substr(0, at + 12).find(';', at) : std::string_view::npos;
     if (end == std::string_view::npos) {
       out += text[at];
       continue;
@@ -145,7 +160,8 @@ std::string unescape_html(std::string_view text) {
 std::string strip_tags(std::string_view text) {
   std::string kept;
   size_t from = 0;
-  for (size_t start = text.find('<'); start != std::string_view::npos; start = text.find('<', from)) {
+  for (size_t start = text.find('<'); start != std::string_view::npos;
+       start = text.find('<', from)) {
     const bool comment = text.substr(start, 4) == "<!--";
     const size_t end = comment ? text.find("-->", start + 4) : text.find('>', start);
     if (end == std::string_view::npos) break;

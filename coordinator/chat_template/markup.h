@@ -1,8 +1,8 @@
 #ifndef CONCLAVE_COORDINATOR_CHAT_TEMPLATE_MARKUP_H_
 #define CONCLAVE_COORDINATOR_CHAT_TEMPLATE_MARKUP_H_
 
-// markupsafe's escaped text: what the filters e, escape, forceescape and safe make, and how it behaves where
-// it meets plain text.
+// markupsafe's escaped text: what the filters e, escape, forceescape and safe make, and how it
+// behaves where it meets plain text.
 
 #include <string>
 #include <string_view>
@@ -20,8 +20,10 @@ absl::StatusOr<Value> escaped(Budget& budget, const Value& value);
 // Text of the kind of `like`.
 Value text_like(const Value& like, std::string text);
 
-// A str method's arguments as Markup's method passes them on: what is put into the text gets escaped.
-absl::StatusOr<Arguments> markup_arguments(Budget& budget, std::string_view method, const Arguments& arguments);
+// A str method's arguments as Markup's method passes them on: what is put into the text gets
+// escaped.
+absl::StatusOr<Arguments> markup_arguments(Budget& budget, std::string_view method,
+                                           const Arguments& arguments);
 // What that method returned, as Markup returns it.
 absl::StatusOr<Value> markup_result(Value result);
 

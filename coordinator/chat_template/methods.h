@@ -1,8 +1,9 @@
 #ifndef CONCLAVE_COORDINATOR_CHAT_TEMPLATE_METHODS_H_
 #define CONCLAVE_COORDINATOR_CHAT_TEMPLATE_METHODS_H_
 
-// The methods of Python's str, dict, list, tuple, range, int and float that templates may call. Those that would
-// change a list or dict are refused, as Hugging Face renders templates in Jinja's immutable sandbox.
+// The methods of Python's str, dict, list, tuple, range, int and float that templates may call.
+// Those that would change a list or dict are refused, as Hugging Face renders templates in Jinja's
+// immutable sandbox.
 
 #include <optional>
 #include <string_view>
@@ -22,14 +23,16 @@ Method find_method(const Value& self, std::string_view name);
 // A method that Python has and the sandbox forbids.
 bool is_forbidden_method(const Value& self, std::string_view name);
 
-Method find_markup_method(std::string_view name);     // what markup has beyond text
+Method find_markup_method(std::string_view name);  // what markup has beyond text
 Method find_number_method(const Value& self, std::string_view name);
 // real, imag, numerator, denominator.
 std::optional<Value> number_attribute(const Value& self, std::string_view name);
-// Stands for methods that make bytes or hexadecimal floats, which have no place here: always an error.
+// Stands for methods that make bytes or hexadecimal floats, which have no place here: always an
+// error.
 absl::StatusOr<Value> refused_method(Budget& budget, const Value& self, const Arguments& arguments);
 // Runs a method of find_method(); on markup as Markup runs it.
-absl::StatusOr<Value> call_method(Budget& budget, const Value& self, std::string_view name, const Arguments& arguments);
+absl::StatusOr<Value> call_method(Budget& budget, const Value& self, std::string_view name,
+                                  const Arguments& arguments);
 
 Method find_string_method(std::string_view name);     // editing and searching
 Method find_string_predicate(std::string_view name);  // isdigit() and its like

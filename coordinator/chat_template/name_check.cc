@@ -16,12 +16,14 @@ class NameChecker {
 
   void visit(const Expression& expression, bool soft) {
     if (const auto* filter = std::get_if<Filter>(&expression.node)) {
-      if (find_filter(filter->name) == nullptr) unknown("filter", filter->name, expression.line, soft);
+      if (find_filter(filter->name) == nullptr)
+        unknown("filter", filter->name, expression.line, soft);
     } else if (const auto* test = std::get_if<Test>(&expression.node)) {
       if (find_predicate(test->name) == nullptr) unknown("test", test->name, expression.line, soft);
     } else if (const auto* name = std::get_if<NameReference>(&expression.node)) {
       if (name->name == "self" && outside_.contains("self")) {
-        fail(absl::StrCat("line ", expression.line, ": 'self', the blocks of a template, is not supported"));
+        fail(absl::StrCat("line ", expression.line,
+                          ": 'self', the blocks of a template, is not supported"));
       }
     } else if (const auto* call = std::get_if<Call>(&expression.node)) {
       check_callee(*call, expression.line);
@@ -37,7 +39,8 @@ class NameChecker {
 
  private:
   void unknown(std::string_view kind, const std::string& name, int line, bool soft) {
-    std::string said = absl::StrCat("line ", line, ": No ", std::string(kind), " named '", name, "'.");
+    std::string said =
+        absl::StrCat("line ", line, ": No ", std::string(kind), " named '", name, "'.");
     if (soft) return warn(std::move(said));
     fail(std::move(said));
   }
@@ -47,8 +50,9 @@ class NameChecker {
   void check_callee(const Call& call, int line) {
     const auto* name = std::get_if<NameReference>(&call.callee->node);
     if (name == nullptr || is_global_function(name->name) || !outside_.contains(name->name)) return;
-    warn(absl::StrCat("line ", line, ": it calls '", name->name,
-                      "', which is no function of Jinja's or transformers' and is not defined in the template"));
+    warn(absl::StrCat(
+        "line ", line, ": it calls '", name->name,
+        "', which is no function of Jinja's or transformers' and is not defined in the template"));
   }
   void warn(std::string text) { warnings_.push_back(std::move(text)); }
 
@@ -58,7 +62,8 @@ class NameChecker {
 };
 
 void collect_literals(const Expression& expression, std::set<std::string>& found) {
-  if (const auto* literal = std::get_if<Literal>(&expression.node); literal != nullptr && literal->value.is_string()) {
+  if (const auto* literal = std::get_if<Literal>(&expression.node);
+      literal != nullptr && literal->value.is_string()) {
     found.insert(literal->value.text());
   }
   for_each_child(expression, [&](const Expression& child) { collect_literals(child, found); });
@@ -68,7 +73,9 @@ void collect_literals(const Expression& expression, std::set<std::string>& found
 
 std::set<std::string> string_literals(const Body& body) {
   std::set<std::string> found;
-  for_each_expression(body, false, [&](const Expression& expression, bool) { collect_literals(expression, found); });
+  for_each_expression(body, false, [&](const Expression& expression, bool) {
+    collect_literals(expression, found);
+  });
   return found;
 }
 

@@ -46,10 +46,12 @@ std::string short_real(double value, int precision, bool alternate) {
 
 std::string real_digits(double value, const FormatSpec& spec) {
   const int precision = spec.precision < 0 ? 6 : spec.precision;
-  if (spec.type == '%') return printed(spec.alternate ? "%#.*f" : "%.*f", precision, value * 100) + "%";
+  if (spec.type == '%')
+    return printed(spec.alternate ? "%#.*f" : "%.*f", precision, value * 100) + "%";
   if (spec.type == 0) return short_real(value, spec.precision, spec.alternate);
   const char type = spec.type == 'n' ? 'g' : spec.type;
-  const std::string conversion = absl::StrCat(spec.alternate ? "%#.*" : "%.*", std::string(1, type));
+  const std::string conversion =
+      absl::StrCat(spec.alternate ? "%#.*" : "%.*", std::string(1, type));
   return printed(conversion.c_str(), precision, value);
 }
 
@@ -67,13 +69,16 @@ std::string integer_digits(uint64_t value, char type) {
 
 std::string grouped(std::string digits, char separator, size_t size) {
   if (digits.size() <= size) return digits;
-  for (size_t at = digits.size() - size; at > 0; at = at > size ? at - size : 0) digits.insert(at, 1, separator);
+  for (size_t at = digits.size() - size; at > 0; at = at > size ? at - size : 0)
+    digits.insert(at, 1, separator);
   return digits;
 }
 
 // Sign and prefix, digits with their separators, what follows them, padded.
-std::string assembled(const std::string& sign, std::string digits, const std::string& rest, const FormatSpec& spec) {
-  const size_t size = spec.type == 'b' || spec.type == 'o' || spec.type == 'x' || spec.type == 'X' ? 4 : 3;
+std::string assembled(const std::string& sign, std::string digits, const std::string& rest,
+                      const FormatSpec& spec) {
+  const size_t size =
+      spec.type == 'b' || spec.type == 'o' || spec.type == 'x' || spec.type == 'X' ? 4 : 3;
   const bool zeros = spec.align == '=' && spec.fill == "0";
   const auto width = static_cast<size_t>(std::max(spec.width, 0));
   if (spec.grouping != 0) {
@@ -99,7 +104,8 @@ std::string sign_of(bool negative, const FormatSpec& spec) {
 }
 
 std::optional<int> read_count(std::string_view text, size_t* at) {
-  if (*at >= text.size() || std::isdigit(static_cast<unsigned char>(text[*at])) == 0) return std::nullopt;
+  if (*at >= text.size() || std::isdigit(static_cast<unsigned char>(text[*at])) == 0)
+    return std::nullopt;
   int value = 0;
   for (; *at < text.size() && std::isdigit(static_cast<unsigned char>(text[*at])) != 0; ++*at) {
     value = std::min(value * 10 + (text[*at] - '0'), 1'000'000);
@@ -127,7 +133,8 @@ absl::StatusOr<FormatSpec> parse_spec(std::string_view text) {
     spec.align = text[at++];
   }
   const bool fill_given = at > 1;
-  if (at < text.size() && (text[at] == '+' || text[at] == '-' || text[at] == ' ')) spec.sign = text[at++];
+  if (at < text.size() && (text[at] == '+' || text[at] == '-' || text[at] == ' '))
+    spec.sign = text[at++];
   spec.no_negative_zero = skip('z');
   spec.alternate = skip('#');
   if (!fill_given && skip('0')) {
@@ -148,25 +155,30 @@ absl::StatusOr<FormatSpec> parse_spec(std::string_view text) {
   }
   if (at < text.size()) spec.type = text[at++];
   if (at != text.size()) return bad_format("Invalid format specifier");
-  if (spec.width > kMaxFormatWidth) return bad_format(absl::StrCat("a width above ", kMaxFormatWidth));
-  if (spec.precision > kMaxFormatPrecision) return bad_format(absl::StrCat("a precision above ", kMaxFormatPrecision));
+  if (spec.width > kMaxFormatWidth)
+    return bad_format(absl::StrCat("a width above ", kMaxFormatWidth));
+  if (spec.precision > kMaxFormatPrecision)
+    return bad_format(absl::StrCat("a precision above ", kMaxFormatPrecision));
   return spec;
 }
 
 absl::Status unknown_code(const FormatSpec& spec, const Value& value) {
-  return bad_format(absl::StrCat("Unknown format code '", std::string(1, spec.type), "' for object of type '", value.type_name(), "'"));
+  return bad_format(absl::StrCat("Unknown format code '", std::string(1, spec.type),
+                                 "' for object of type '", value.type_name(), "'"));
 }
 
 absl::StatusOr<std::string> format_text(const Value& value, FormatSpec spec) {
   if (spec.type != 0 && spec.type != 's') return unknown_code(spec, value);
-  if (spec.sign != 0 || spec.alternate || spec.align == '=' || spec.no_negative_zero) return bad_format("Sign, '#' and '=' are not allowed in string format specifier");
+  if (spec.sign != 0 || spec.alternate || spec.align == '=' || spec.no_negative_zero)
+    return bad_format("Sign, '#' and '=' are not allowed in string format specifier");
   if (spec.grouping != 0) return bad_format("Cannot specify ',' or '_' with 's'.");
   if (spec.align == '0') spec.align = 0;
   return aligned(cut(value.text(), spec.precision), spec, '<');
 }
 
 absl::StatusOr<std::string> format_character(int64_t value, const FormatSpec& spec) {
-  if (spec.sign != 0 || spec.alternate || spec.grouping != 0) return bad_format("Sign, '#' and ',' are not allowed with integer format specifier 'c'");
+  if (spec.sign != 0 || spec.alternate || spec.grouping != 0)
+    return bad_format("Sign, '#' and ',' are not allowed with integer format specifier 'c'");
   if (value < 0 || value > 0x10ffff) return bad_format("%c arg not in range(0x110000)");
   std::string text;
   append_rune(text, static_cast<char32_t>(value));
@@ -178,18 +190,24 @@ absl::StatusOr<std::string> format_number(const Value& value, FormatSpec spec) {
   constexpr std::string_view kIntegerTypes = "bcdoxXn";
   constexpr std::string_view kRealTypes = "eEfFgGn%";
   if (spec.align == '0') spec.align = '=';
-  const bool integer = !value.is_float() && (spec.type == 0 || kIntegerTypes.find(spec.type) != std::string_view::npos);
-  if (!integer && spec.type != 0 && kRealTypes.find(spec.type) == std::string_view::npos) return unknown_code(spec, value);
-  if (spec.grouping != 0 && spec.type == 'n') return bad_format("Cannot specify ',' or '_' with 'n'.");
+  const bool integer = !value.is_float() &&
+                       (spec.type == 0 || kIntegerTypes.find(spec.type) != std::string_view::npos);
+  if (!integer && spec.type != 0 && kRealTypes.find(spec.type) == std::string_view::npos)
+    return unknown_code(spec, value);
+  if (spec.grouping != 0 && spec.type == 'n')
+    return bad_format("Cannot specify ',' or '_' with 'n'.");
   if (!integer) {
-    if (spec.no_negative_zero && real_digits(value.number(), spec).find_first_not_of("-0.eE+%") == std::string::npos) {
+    if (spec.no_negative_zero &&
+        real_digits(value.number(), spec).find_first_not_of("-0.eE+%") == std::string::npos) {
       return format_real(std::abs(value.number()), spec);
     }
     return format_real(value.number(), spec);
   }
   if (spec.precision >= 0) return bad_format("Precision not allowed in integer format specifier");
-  if (spec.no_negative_zero) return bad_format("Negative zero coercion (z) not allowed in integer format specifier");
-  if (spec.grouping == ',' && spec.type != 0 && spec.type != 'd') return bad_format("Cannot specify ',' with this type.");
+  if (spec.no_negative_zero)
+    return bad_format("Negative zero coercion (z) not allowed in integer format specifier");
+  if (spec.grouping == ',' && spec.type != 0 && spec.type != 'd')
+    return bad_format("Cannot specify ',' with this type.");
   if (spec.type == 'c') return format_character(*value.integral(), spec);
   return format_integer(*value.integral(), spec);
 }
@@ -221,9 +239,11 @@ std::string cut(const std::string& text, int precision) {
 }
 
 std::string format_integer(int64_t value, const FormatSpec& spec, int digits) {
-  const uint64_t magnitude = value < 0 ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
+  const uint64_t magnitude =
+      value < 0 ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
   std::string shown = integer_digits(magnitude, spec.type);
-  if (static_cast<int>(shown.size()) < digits) shown.insert(0, static_cast<size_t>(digits) - shown.size(), '0');
+  if (static_cast<int>(shown.size()) < digits)
+    shown.insert(0, static_cast<size_t>(digits) - shown.size(), '0');
   std::string sign = sign_of(value < 0, spec);
   const bool based = spec.type == 'b' || spec.type == 'o' || spec.type == 'x' || spec.type == 'X';
   if (spec.alternate && based) sign += absl::StrCat("0", std::string(1, spec.type));
@@ -234,16 +254,20 @@ std::string format_real(double value, const FormatSpec& spec) {
   std::string shown = real_digits(std::abs(value), spec);
   if (std::isnan(value)) shown = real_digits(std::abs(value), spec);
   size_t whole = 0;
-  while (whole < shown.size() && std::isdigit(static_cast<unsigned char>(shown[whole])) != 0) ++whole;
+  while (whole < shown.size() && std::isdigit(static_cast<unsigned char>(shown[whole])) != 0)
+    ++whole;
   const std::string rest = shown.substr(whole);
-  return assembled(sign_of(std::signbit(value) && !std::isnan(value), spec), shown.substr(0, whole), rest, spec);
+  return assembled(sign_of(std::signbit(value) && !std::isnan(value), spec), shown.substr(0, whole),
+                   rest, spec);
 }
 
-absl::StatusOr<std::string> format_value(Budget& budget, const Value& value, std::string_view spec_text) {
+absl::StatusOr<std::string> format_value(Budget& budget, const Value& value,
+                                         std::string_view spec_text) {
   if (spec_text.empty()) return to_text(budget, value);
   if (value.is_markup()) return bad_format("Unsupported format specification for Markup.");
   if (!value.is_string() && !value.is_number()) {
-    return bad_format(absl::StrCat("unsupported format string passed to ", value.type_name(), ".__format__"));
+    return bad_format(
+        absl::StrCat("unsupported format string passed to ", value.type_name(), ".__format__"));
   }
   ASSIGN_OR_RETURN(const FormatSpec spec, parse_spec(spec_text));
   return value.is_string() ? format_text(value, spec) : format_number(value, spec);

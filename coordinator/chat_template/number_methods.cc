@@ -39,7 +39,8 @@ absl::StatusOr<Value> is_integer(Budget&, const Value& self, const Arguments& ar
 absl::StatusOr<Value> integer_ratio(Budget&, const Value& self, const Arguments& arguments) {
   RETURN_IF_ERROR(BoundArguments::bind("as_integer_ratio", arguments, {}).status());
   if (!self.is_float()) {
-    return make_sequence(SequenceKind::kTuple, {Value::integer(*self.integral()), Value::integer(1)});
+    return make_sequence(SequenceKind::kTuple,
+                         {Value::integer(*self.integral()), Value::integer(1)});
   }
   if (!std::isfinite(self.number())) {
     return absl::InvalidArgumentError("cannot convert infinity or NaN to integer ratio");
@@ -48,8 +49,10 @@ absl::StatusOr<Value> integer_ratio(Budget&, const Value& self, const Arguments&
   double fraction = std::frexp(self.number(), &exponent);
   for (; fraction != std::floor(fraction); --exponent) fraction *= 2;
   for (; exponent > 0 && std::abs(fraction) < 0x1p62; --exponent) fraction *= 2;
-  if (exponent > 0 || exponent < -62) return absl::InvalidArgumentError("the result does not fit a 64-bit integer");
-  return make_sequence(SequenceKind::kTuple, {Value::integer(static_cast<int64_t>(fraction)), Value::integer(int64_t{1} << -exponent)});
+  if (exponent > 0 || exponent < -62)
+    return absl::InvalidArgumentError("the result does not fit a 64-bit integer");
+  return make_sequence(SequenceKind::kTuple, {Value::integer(static_cast<int64_t>(fraction)),
+                                              Value::integer(int64_t{1} << -exponent)});
 }
 
 using Entry = std::pair<std::string_view, Method>;

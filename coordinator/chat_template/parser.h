@@ -18,7 +18,8 @@ struct ParsedTemplate {
   std::vector<std::string> warnings;  // "line N: ...": what fails if it is reached
 };
 
-// A whole template. Errors: INVALID_ARGUMENT "line N: ...", also for filters and tests that do not exist.
+// A whole template. Errors: INVALID_ARGUMENT "line N: ...", also for filters and tests that do not
+// exist.
 absl::StatusOr<ParsedTemplate> parse_template(std::string_view source);
 
 }  // namespace conclave::coordinator::jinja

@@ -52,7 +52,8 @@ Result known_name(Budget&, const Value& subject, const Arguments& arguments) {
   RETURN_IF_ERROR(BoundArguments::bind("test", arguments, {}).status());
   RETURN_IF_ERROR(check_hashable(subject));
   if (!subject.is_string()) return false;
-  return filter ? find_filter(subject.text()) != nullptr : find_predicate(subject.text()) != nullptr;
+  return filter ? find_filter(subject.text()) != nullptr
+                : find_predicate(subject.text()) != nullptr;
 }
 
 template <int64_t remainder>

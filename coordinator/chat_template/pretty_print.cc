@@ -30,17 +30,21 @@ absl::StatusOr<std::vector<Dict::Item>> sorted_items(Budget& budget, const Dict&
   for (const Dict::Item& item : dict.items()) {
     places.push_back(Value::integer(static_cast<int64_t>(keys.size())));
     const Value& first = dict.items().front().first;
-    one_kind = one_kind && (item.first.is_string() == first.is_string()) && (item.first.is_number() == first.is_number());
+    one_kind = one_kind && (item.first.is_string() == first.is_string()) &&
+               (item.first.is_number() == first.is_number());
     keys.push_back(item.first);
   }
   if (!one_kind) {
     for (Value& key : keys) {
-      ASSIGN_OR_RETURN(key, make_sequence(SequenceKind::kTuple, {Value::string(key.is_number() ? "int" : key.type_name()), key}));
+      ASSIGN_OR_RETURN(
+          key, make_sequence(SequenceKind::kTuple,
+                             {Value::string(key.is_number() ? "int" : key.type_name()), key}));
     }
   }
   ASSIGN_OR_RETURN(places, sort_by_key(budget, std::move(places), keys, false));
   std::vector<Dict::Item> items;
-  for (const Value& place : places) items.push_back(dict.items()[static_cast<size_t>(*place.integral())]);
+  for (const Value& place : places)
+    items.push_back(dict.items()[static_cast<size_t>(*place.integral())]);
   return items;
 }
 
@@ -72,8 +76,10 @@ class PrettyPrinter {
     ASSIGN_OR_RETURN(const std::string flat, one_line(value, 0));
     if (length(flat) <= kWidth - indent - allowance) return add(flat);
     if (const Dict* dict = value.as_dict()) return write_dict(*dict, indent, allowance, level + 1);
-    if (is_list_or_tuple(value)) return write_items(*value.as_sequence(), indent, allowance, level + 1);
-    if (value.is_string() && !value.is_markup()) return write_text(value.text(), indent, allowance, level + 1);
+    if (is_list_or_tuple(value))
+      return write_items(*value.as_sequence(), indent, allowance, level + 1);
+    if (value.is_string() && !value.is_markup())
+      return write_text(value.text(), indent, allowance, level + 1);
     return add(flat);
   }
 
@@ -84,7 +90,8 @@ class PrettyPrinter {
     return budget_.check_size(out_.size());
   }
   absl::Status new_line(int indent, std::string_view before) {
-    return add(absl::StrCat(std::string(before), "\n", std::string(static_cast<size_t>(indent), ' ')));
+    return add(
+        absl::StrCat(std::string(before), "\n", std::string(static_cast<size_t>(indent), ' ')));
   }
 
   // repr() with every dict sorted.
@@ -123,7 +130,8 @@ class PrettyPrinter {
       ASSIGN_OR_RETURN(const std::string key, one_line(items[i].first, 0));
       RETURN_IF_ERROR(add(absl::StrCat(key, ": ")));
       const bool last = i + 1 == items.size();
-      RETURN_IF_ERROR(write(items[i].second, indent + 1 + length(key) + 2, last ? allowance + 1 : 1, level));
+      RETURN_IF_ERROR(
+          write(items[i].second, indent + 1 + length(key) + 2, last ? allowance + 1 : 1, level));
     }
     return add("}");
   }
@@ -135,7 +143,8 @@ class PrettyPrinter {
     for (size_t i = 0; i < sequence.items.size(); ++i) {
       if (i > 0) RETURN_IF_ERROR(new_line(indent + 1, ","));
       const bool last = i + 1 == sequence.items.size();
-      RETURN_IF_ERROR(write(sequence.items[i], indent + 1, last ? allowance + static_cast<int>(close.size()) : 1, level));
+      RETURN_IF_ERROR(write(sequence.items[i], indent + 1,
+                            last ? allowance + static_cast<int>(close.size()) : 1, level));
     }
     return add(close);
   }
@@ -168,7 +177,8 @@ class PrettyPrinter {
     return level == 1 ? add(")") : absl::OkStatus();
   }
 
-  absl::Status append_words(std::string_view line, int room, int end, std::vector<std::string>* pieces) {
+  absl::Status append_words(std::string_view line, int room, int end,
+                            std::vector<std::string>* pieces) {
     std::string current;
     const std::vector<std::string_view> words = words_of(line);
     for (size_t j = 0; j < words.size(); ++j) {

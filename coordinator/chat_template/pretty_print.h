@@ -9,7 +9,8 @@
 
 namespace conclave::coordinator::jinja {
 
-// What Python's pprint.pformat() writes: repr() with sorted dicts, broken into lines of 80 characters.
+// What Python's pprint.pformat() writes: repr() with sorted dicts, broken into lines of 80
+// characters.
 absl::StatusOr<std::string> pretty_print(Budget& budget, const Value& value);
 
 }  // namespace conclave::coordinator::jinja

@@ -48,7 +48,8 @@ Result to_int(Budget&, const Value& input, const Arguments& arguments) {
   std::optional<double> real;
   bool beyond = false;
   if (input.is_float()) {
-    if (std::isinf(input.number())) return absl::InvalidArgumentError("cannot convert float infinity to integer");
+    if (std::isinf(input.number()))
+      return absl::InvalidArgumentError("cannot convert float infinity to integer");
     real = input.number();
   }
   if (input.is_string()) {
@@ -116,7 +117,8 @@ Result round_integer(int64_t value, int64_t zeros) {
   const Wide twice = 2 * (rest < 0 ? -rest : rest);
   if (twice > unit || (twice == unit && quotient % 2 != 0)) quotient += value < 0 ? -1 : 1;
   const Wide rounded = quotient * unit;
-  if (rounded > std::numeric_limits<int64_t>::max() || rounded < std::numeric_limits<int64_t>::min()) {
+  if (rounded > std::numeric_limits<int64_t>::max() ||
+      rounded < std::numeric_limits<int64_t>::min()) {
     return absl::InvalidArgumentError("the result does not fit a 64-bit integer");
   }
   return Value::integer(static_cast<int64_t>(rounded));

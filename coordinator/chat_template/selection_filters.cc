@@ -24,7 +24,8 @@ Arguments without_first(const Arguments& arguments, size_t count) {
 Result map_attribute(Budget& budget, std::vector<Value> elements, const Arguments& arguments) {
   ASSIGN_OR_RETURN(const BoundArguments bound,
                    BoundArguments::bind("map", arguments, {"attribute", "default"}, 1));
-  const Value* otherwise = bound.get(1) == nullptr || bound.get(1)->is_none() ? nullptr : bound.get(1);
+  const Value* otherwise =
+      bound.get(1) == nullptr || bound.get(1)->is_none() ? nullptr : bound.get(1);
   for (Value& element : elements) {
     ASSIGN_OR_RETURN(element, follow_path(budget, element, *bound.get(0), otherwise));
   }

@@ -60,7 +60,8 @@ Result sort(Budget& budget, const Value& input, const Arguments& arguments) {
     ASSIGN_OR_RETURN(Value key, multi_key(budget, item, bound.get(2), bound.truthy(1, false)));
     keys.push_back(std::move(key));
   }
-  ASSIGN_OR_RETURN(items, sort_by_key(budget, std::move(items), keys, bound.truthy(0, false)));
+  ASSIGN_OR_RETURN(const int64_t reversed, bound.integer(0, 0));
+  ASSIGN_OR_RETURN(items, sort_by_key(budget, std::move(items), keys, reversed != 0));
   return make_list(std::move(items));
 }
 
@@ -92,7 +93,8 @@ Result dictsort(Budget& budget, const Value& input, const Arguments& arguments) 
     const Value& key = by.value_or("key") == "key" ? item.first : item.second;
     keys.push_back(bound.truthy(0, false) ? key : folded_case(key));
   }
-  ASSIGN_OR_RETURN(pairs, sort_by_key(budget, std::move(pairs), keys, bound.truthy(2, false)));
+  ASSIGN_OR_RETURN(const int64_t reversed, bound.integer(2, 0));
+  ASSIGN_OR_RETURN(pairs, sort_by_key(budget, std::move(pairs), keys, reversed != 0));
   return make_list(std::move(pairs));
 }
 
@@ -140,7 +142,8 @@ Result last(Budget& budget, const Value& input, const Arguments& arguments) {
   if (sequence != nullptr && sequence->kind == SequenceKind::kIterator) {
     return absl::InvalidArgumentError("'generator' object is not reversible");
   }
-  if (input.is_string() && !input.text().empty()) return get_item(budget, input, Value::integer(-1));
+  if (input.is_string() && !input.text().empty())
+    return get_item(budget, input, Value::integer(-1));
   ASSIGN_OR_RETURN(const std::vector<Value> elements, elements_of(budget, input));
   return elements.empty() ? Value::undefined("No last item, sequence was empty.")
                           : elements.back();

@@ -72,7 +72,8 @@ StatementParser::Node StatementParser::parse_tag(std::string_view tag) {
   }
   for (std::string_view other : {"include", "import", "from", "extends"}) {
     if (tag != other) continue;
-    return stream_.fail(absl::StrCat("'{% ", std::string(tag), " %}' is not supported: a chat template is one file"));
+    return stream_.fail(absl::StrCat("'{% ", std::string(tag),
+                                     " %}' is not supported: a chat template is one file"));
   }
   return stream_.fail(absl::StrCat("unknown or misplaced tag '", std::string(tag), "'"));
 }
@@ -93,7 +94,8 @@ StatementParser::Node StatementParser::parse_inner_block() {
   ASSIGN_OR_RETURN(const Target name, parse_single_target(false));
   if (name.is_tuple) return stream_.fail("a block needs a name");
   node.name = name.name;
-  if (!blocks_.insert(node.name).second) return stream_.fail(absl::StrCat("block '", node.name, "' defined twice"));
+  if (!blocks_.insert(node.name).second)
+    return stream_.fail(absl::StrCat("block '", node.name, "' defined twice"));
   node.scoped = stream_.skip_name("scoped");
   const bool required = stream_.skip_name("required");
   if (required) return stream_.fail("required blocks are for templates that others extend");

@@ -60,16 +60,19 @@ struct Conversion {
   bool zero = false;
 };
 
-absl::StatusOr<int> read_number(std::string_view pattern, size_t* at, PercentOperands& operands, int limit) {
+absl::StatusOr<int> read_number(std::string_view pattern, size_t* at, PercentOperands& operands,
+                                int limit) {
   int value = 0;
   if (*at < pattern.size() && pattern[*at] == '*') {
     ++*at;
     ASSIGN_OR_RETURN(const Value given, operands.next());
     if (!given.integral()) return bad_format("* wants int");
-    if (std::abs(static_cast<double>(*given.integral())) > limit) return bad_format("a width or precision that is too large");
+    if (std::abs(static_cast<double>(*given.integral())) > limit)
+      return bad_format("a width or precision that is too large");
     return static_cast<int>(*given.integral());
   }
-  for (; *at < pattern.size() && std::isdigit(static_cast<unsigned char>(pattern[*at])) != 0; ++*at) {
+  for (; *at < pattern.size() && std::isdigit(static_cast<unsigned char>(pattern[*at])) != 0;
+       ++*at) {
     value = value * 10 + (pattern[*at] - '0');
     if (value > limit) return bad_format(absl::StrCat("a width or precision above ", limit));
   }
@@ -77,7 +80,8 @@ absl::StatusOr<int> read_number(std::string_view pattern, size_t* at, PercentOpe
 }
 
 // At the character after '%' and an optional (key).
-absl::StatusOr<Conversion> read_conversion(std::string_view pattern, size_t* at, PercentOperands& operands) {
+absl::StatusOr<Conversion> read_conversion(std::string_view pattern, size_t* at,
+                                           PercentOperands& operands) {
   Conversion read;
   for (; *at < pattern.size(); ++*at) {
     const char c = pattern[*at];
@@ -105,7 +109,8 @@ absl::StatusOr<Conversion> read_conversion(std::string_view pattern, size_t* at,
     ASSIGN_OR_RETURN(read.spec.precision, read_number(pattern, at, operands, kMaxFormatPrecision));
     if (read.spec.precision < 0) read.spec.precision = 0;
   }
-  if (*at < pattern.size() && (pattern[*at] == 'h' || pattern[*at] == 'l' || pattern[*at] == 'L')) ++*at;
+  if (*at < pattern.size() && (pattern[*at] == 'h' || pattern[*at] == 'l' || pattern[*at] == 'L'))
+    ++*at;
   if (*at >= pattern.size()) return bad_format("incomplete format");
   read.spec.type = pattern[(*at)++];
   if (read.left) read.spec.align = '<';
@@ -116,12 +121,14 @@ absl::StatusOr<std::string> integer_of(const Value& value, Conversion conversion
   const char type = conversion.spec.type;
   const bool decimal = type == 'd' || type == 'i' || type == 'u';
   if (!value.is_number() || (!decimal && value.is_float())) {
-    return bad_format(absl::StrCat("%", std::string(1, type), " format: a number is required, not ", value.type_name()));
+    return bad_format(absl::StrCat("%", std::string(1, type), " format: a number is required, not ",
+                                   value.type_name()));
   }
   if (value.is_float() && !(std::abs(value.number()) < 9.2e18)) {
     return bad_format("a number that does not fit a 64-bit integer");
   }
-  const int64_t number = value.is_float() ? static_cast<int64_t>(value.number()) : *value.integral();
+  const int64_t number =
+      value.is_float() ? static_cast<int64_t>(value.number()) : *value.integral();
   if (decimal) conversion.spec.type = 'd';
   if (conversion.zero && !conversion.left) {
     conversion.spec.align = '=';
@@ -131,7 +138,8 @@ absl::StatusOr<std::string> integer_of(const Value& value, Conversion conversion
 }
 
 absl::StatusOr<std::string> real_of(const Value& value, Conversion conversion) {
-  if (!value.is_number()) return bad_format(absl::StrCat("must be real number, not ", value.type_name()));
+  if (!value.is_number())
+    return bad_format(absl::StrCat("must be real number, not ", value.type_name()));
   if (conversion.zero && !conversion.left) {
     conversion.spec.align = '=';
     conversion.spec.fill = "0";
@@ -148,7 +156,8 @@ absl::StatusOr<std::string> character_of(const Value& value, const FormatSpec& s
   return aligned(text, spec, '>');
 }
 
-absl::StatusOr<std::string> text_of(Budget& budget, const Value& value, const FormatSpec& spec, bool escape) {
+absl::StatusOr<std::string> text_of(Budget& budget, const Value& value, const FormatSpec& spec,
+                                    bool escape) {
   std::string text;
   if (spec.type == 's' && escape) {
     ASSIGN_OR_RETURN(const Value shown, escaped(budget, value));
@@ -163,7 +172,8 @@ absl::StatusOr<std::string> text_of(Budget& budget, const Value& value, const Fo
   return aligned(cut(text, spec.precision), spec, '>');
 }
 
-absl::StatusOr<std::string> convert(Budget& budget, const Value& value, const Conversion& conversion, bool escape) {
+absl::StatusOr<std::string> convert(Budget& budget, const Value& value,
+                                    const Conversion& conversion, bool escape) {
   switch (conversion.spec.type) {
     case 'd':
     case 'i':
@@ -186,21 +196,24 @@ absl::StatusOr<std::string> convert(Budget& budget, const Value& value, const Co
     case 'c':
       return character_of(value, conversion.spec);
     default:
-      return bad_format(absl::StrCat("unsupported format character '", std::string(1, conversion.spec.type), "'"));
+      return bad_format(absl::StrCat("unsupported format character '",
+                                     std::string(1, conversion.spec.type), "'"));
   }
 }
 
 absl::StatusOr<std::string_view> read_key(std::string_view pattern, size_t* at) {
   int open = 1;
   const size_t start = ++*at;
-  for (; *at < pattern.size() && open > 0; ++*at) open += pattern[*at] == '(' ? 1 : pattern[*at] == ')' ? -1 : 0;
+  for (; *at < pattern.size() && open > 0; ++*at)
+    open += pattern[*at] == '(' ? 1 : pattern[*at] == ')' ? -1 : 0;
   if (open > 0) return bad_format("incomplete format key");
   return pattern.substr(start, *at - start - 1);
 }
 
 }  // namespace
 
-absl::StatusOr<Value> format_percent(Budget& budget, const Value& pattern_value, const Value& operand) {
+absl::StatusOr<Value> format_percent(Budget& budget, const Value& pattern_value,
+                                     const Value& operand) {
   const std::string_view pattern = pattern_value.text();
   PercentOperands operands(operand);
   std::string out;
@@ -220,7 +233,8 @@ absl::StatusOr<Value> format_percent(Budget& budget, const Value& pattern_value,
       continue;
     }
     ASSIGN_OR_RETURN(const Value value, key ? operands.named(*key) : operands.next());
-    ASSIGN_OR_RETURN(const std::string text, convert(budget, value, conversion, pattern_value.is_markup()));
+    ASSIGN_OR_RETURN(const std::string text,
+                     convert(budget, value, conversion, pattern_value.is_markup()));
     out += text;
     RETURN_IF_ERROR(budget.charge_bytes(text.size()));
     RETURN_IF_ERROR(budget.check_size(out.size()));

@@ -10,8 +10,10 @@ namespace conclave::coordinator::jinja {
 
 // Python's `pattern % operand`. pattern: text; markup escapes what it takes in.
 absl::StatusOr<Value> format_percent(Budget& budget, const Value& pattern, const Value& operand);
-// str.format() as Jinja's sandbox runs it: fields, attributes, items, conversions, nested specifications.
-absl::StatusOr<Value> format_braces(Budget& budget, const Value& pattern, const Arguments& arguments);
+// str.format() as Jinja's sandbox runs it: fields, attributes, items, conversions, nested
+// specifications.
+absl::StatusOr<Value> format_braces(Budget& budget, const Value& pattern,
+                                    const Arguments& arguments);
 
 }  // namespace conclave::coordinator::jinja
 

@@ -264,10 +264,15 @@ std::string title_text(std::string_view text) {
   for (std::string_view rest = text, low = lower; !rest.empty();) {
     const DecodedRune rune = decode_rune(rest);
     const std::string_view letter = rest.substr(0, rune.bytes);
-    const size_t low_bytes = rune.code_point == 0x130 ? 3 : low.empty() ? 0 : decode_rune(low).bytes;
+    const size_t low_bytes = rune.code_point == 0x130 ? 3
+                             : low.empty()            ? 0
+                                                      : decode_rune(low).bytes;
     const bool malformed = rune.bytes == 1 && rune.code_point >= 0x80;
-    out += malformed ? std::string(letter) : inside_word ? std::string(low.substr(0, low_bytes)) : title_of(rune.code_point);
-    inside_word = is_upper(rune.code_point) || is_lower(rune.code_point) || is_title(rune.code_point);
+    out += malformed     ? std::string(letter)
+           : inside_word ? std::string(low.substr(0, low_bytes))
+                         : title_of(rune.code_point);
+    inside_word =
+        is_upper(rune.code_point) || is_lower(rune.code_point) || is_title(rune.code_point);
     rest.remove_prefix(rune.bytes);
     low.remove_prefix(low_bytes);
   }
@@ -290,8 +295,10 @@ std::string swap_case(std::string_view text) {
   return out;
 }
 
-absl::StatusOr<Value> expandtabs_method(Budget& budget, const Value& self, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("expandtabs", arguments, {"tabsize"}));
+absl::StatusOr<Value> expandtabs_method(Budget& budget, const Value& self,
+                                        const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const BoundArguments bound,
+                   BoundArguments::bind("expandtabs", arguments, {"tabsize"}));
   ASSIGN_OR_RETURN(const int64_t size, bound.integer(0, 8));
   std::string out;
   int64_t column = 0;
@@ -315,18 +322,30 @@ absl::StatusOr<Value> expandtabs_method(Budget& budget, const Value& self, const
 }
 
 // Characters by their code points: to a code point, a text or nothing.
-absl::StatusOr<Value> translate_method(Budget& budget, const Value& self, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("translate", arguments, {""}, 1));
+absl::StatusOr<Value> translate_method(Budget& budget, const Value& self,
+                                       const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const BoundArguments bound,
+                   BoundArguments::bind("translate", arguments, {""}, 1));
+  const Value& table = *bound.get(0);
+  const bool has_items =
+      table.is_string() || table.as_dict() != nullptr || table.as_sequence() != nullptr;
+  if (!has_items && !self.text().empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", table.type_name(), "' object is not subscriptable"));
+  }
   std::string out;
   for (std::string_view rest = self.text(); !rest.empty();) {
     const DecodedRune rune = decode_rune(rest);
-    ASSIGN_OR_RETURN(const Value found, get_item(budget, *bound.get(0), Value::integer(static_cast<int64_t>(rune.code_point))));
+    ASSIGN_OR_RETURN(
+        const Value found,
+        get_item(budget, table, Value::integer(static_cast<int64_t>(rune.code_point))));
     const Value* to = &found;
     if (to->is_undefined()) {
       out += rest.substr(0, rune.bytes);
     } else if (to->is_string()) {
       out += to->text();
-    } else if (const std::optional<int64_t> code = to->integral(); code && *code >= 0 && *code <= 0x10ffff) {
+    } else if (const std::optional<int64_t> code = to->integral();
+               code && *code >= 0 && *code <= 0x10ffff) {
       append_rune(out, static_cast<char32_t>(*code));
     } else if (!to->is_none()) {
       return absl::InvalidArgumentError("character mapping must return integer, None or str");
@@ -346,13 +365,17 @@ absl::StatusOr<Value> code_of(const Value& character) {
   return Value::integer(static_cast<int64_t>(decode_rune(character.text()).code_point));
 }
 
-// The mapping that translate() takes: of a mapping, or of two texts of one length and one of what to drop.
+// The mapping that translate() takes: of a mapping, or of two texts of one length and one of what
+// to drop.
 absl::StatusOr<Value> maketrans_method(Budget& budget, const Value&, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("maketrans", arguments, {"", "", ""}, 1));
+  ASSIGN_OR_RETURN(const BoundArguments bound,
+                   BoundArguments::bind("maketrans", arguments, {"", "", ""}, 1));
   auto table = std::make_shared<Dict>();
   if (bound.get(1) == nullptr) {
     const Dict* mapping = bound.get(0)->as_dict();
-    if (mapping == nullptr) return absl::InvalidArgumentError("if you give only one argument to maketrans it must be a dict");
+    if (mapping == nullptr)
+      return absl::InvalidArgumentError(
+          "if you give only one argument to maketrans it must be a dict");
     for (const auto& [key, value] : mapping->items()) {
       ASSIGN_OR_RETURN(Value code, code_of(key));
       RETURN_IF_ERROR(table->insert(std::move(code), value));
@@ -360,23 +383,28 @@ absl::StatusOr<Value> maketrans_method(Budget& budget, const Value&, const Argum
     return Value::of(std::shared_ptr<const Dict>(std::move(table)));
   }
   for (size_t i = 0; i < 3; ++i) {
-    if (bound.get(i) != nullptr) RETURN_IF_ERROR(required_text("maketrans", *bound.get(i)).status());
+    if (bound.get(i) != nullptr)
+      RETURN_IF_ERROR(required_text("maketrans", *bound.get(i)).status());
   }
   ASSIGN_OR_RETURN(const std::vector<Value> from, elements_of(budget, *bound.get(0)));
   ASSIGN_OR_RETURN(const std::vector<Value> to, elements_of(budget, *bound.get(1)));
-  if (from.size() != to.size()) return absl::InvalidArgumentError("the first two maketrans arguments must have equal length");
+  if (from.size() != to.size())
+    return absl::InvalidArgumentError("the first two maketrans arguments must have equal length");
   for (size_t i = 0; i < from.size(); ++i) {
     RETURN_IF_ERROR(table->insert(*code_of(from[i]), *code_of(to[i])));
   }
   if (bound.get(2) != nullptr) {
     ASSIGN_OR_RETURN(const std::vector<Value> dropped, elements_of(budget, *bound.get(2)));
-    for (const Value& character : dropped) RETURN_IF_ERROR(table->insert(*code_of(character), Value()));
+    for (const Value& character : dropped)
+      RETURN_IF_ERROR(table->insert(*code_of(character), Value()));
   }
   return Value::of(std::shared_ptr<const Dict>(std::move(table)));
 }
 
-absl::StatusOr<Value> format_map_method(Budget& budget, const Value& self, const Arguments& arguments) {
-  ASSIGN_OR_RETURN(const BoundArguments bound, BoundArguments::bind("format_map", arguments, {""}, 1));
+absl::StatusOr<Value> format_map_method(Budget& budget, const Value& self,
+                                        const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const BoundArguments bound,
+                   BoundArguments::bind("format_map", arguments, {""}, 1));
   Arguments named;
   if (const Dict* mapping = bound.get(0)->as_dict()) {
     RETURN_IF_ERROR(budget.charge_bytes(mapping->items().size() * 2 * sizeof(Value)));

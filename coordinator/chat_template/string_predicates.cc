@@ -27,7 +27,8 @@ absl::StatusOr<Value> is_identifier(Budget&, const Value& self, const Arguments&
   bool first = true;
   for (std::string_view rest = self.text(); !rest.empty(); first = false) {
     const DecodedRune rune = decode_rune(rest);
-    const bool fits = first ? is_identifier_start(rune.code_point) : is_identifier_part(rune.code_point);
+    const bool fits =
+        first ? is_identifier_start(rune.code_point) : is_identifier_part(rune.code_point);
     if (!fits) return Value::boolean(false);
     rest.remove_prefix(rune.bytes);
   }

@@ -49,7 +49,8 @@ std::optional<Value> sequence_attribute(const Sequence& sequence, std::string_vi
 
 absl::StatusOr<std::optional<Value>> parameters_of(const Macro& macro) {
   std::vector<Value> names;
-  for (const Parameter& parameter : macro.parameters) names.push_back(Value::string(parameter.name));
+  for (const Parameter& parameter : macro.parameters)
+    names.push_back(Value::string(parameter.name));
   ASSIGN_OR_RETURN(Value tuple, make_sequence(SequenceKind::kTuple, std::move(names)));
   return std::optional<Value>(std::move(tuple));
 }
@@ -154,7 +155,8 @@ absl::StatusOr<std::vector<size_t>> slice_indexes(Budget& budget, int64_t length
 }
 
 // As Python shows it: range(5)[1:9] is range(1, 5).
-absl::StatusOr<Value> make_range_slice(const Sequence& range, const SliceBounds& bounds, std::vector<Value> items) {
+absl::StatusOr<Value> make_range_slice(const Sequence& range, const SliceBounds& bounds,
+                                       std::vector<Value> items) {
   const auto length = static_cast<int64_t>(range.items.size());
   const int64_t step = bounds.step.value_or(1);
   const auto place = [&](std::optional<int64_t> index, int64_t otherwise) {
@@ -166,7 +168,8 @@ absl::StatusOr<Value> make_range_slice(const Sequence& range, const SliceBounds&
   const int64_t first = place(bounds.start, step > 0 ? 0 : length - 1);
   const int64_t last = place(bounds.stop, step > 0 ? length : -1);
   ASSIGN_OR_RETURN(Value value, make_sequence(SequenceKind::kRange, std::move(items)));
-  describe_range(*value.as_sequence(), range.start + first * range.step, range.start + last * range.step, range.step * step);
+  describe_range(*value.as_sequence(), range.start + first * range.step,
+                 range.start + last * range.step, range.step * step);
   return value;
 }
 
@@ -176,7 +179,8 @@ void describe_range(Sequence& range, int64_t start, int64_t stop, int64_t step) 
   range.start = start;
   range.stop = stop;
   range.step = step;
-  range.range_text = absl::StrCat("range(", start, ", ", stop, step == 1 ? "" : absl::StrCat(", ", step), ")");
+  range.range_text =
+      absl::StrCat("range(", start, ", ", stop, step == 1 ? "" : absl::StrCat(", ", step), ")");
 }
 
 absl::StatusOr<std::vector<Value>> elements_of(Budget& budget, const Value& value) {
@@ -283,7 +287,8 @@ absl::StatusOr<Value> get_slice(Budget& budget, const Value& value, const SliceB
   std::vector<Value> items;
   items.reserve(indexes.size());
   for (size_t i : indexes) items.push_back(sequence->items[i]);
-  if (sequence->kind != SequenceKind::kRange) return make_sequence(sequence->kind, std::move(items));
+  if (sequence->kind != SequenceKind::kRange)
+    return make_sequence(sequence->kind, std::move(items));
   return make_range_slice(*sequence, bounds, std::move(items));
 }
 

@@ -149,7 +149,8 @@ Result format(Budget& budget, const Value& input, const Arguments& arguments) {
   ASSIGN_OR_RETURN(std::string text, to_text(budget, input));
   const Value pattern = text_like(input, std::move(text));
   if (!arguments.named.empty() && !arguments.positional.empty()) {
-    return absl::InvalidArgumentError("can't handle positional and keyword arguments at the same time");
+    return absl::InvalidArgumentError(
+        "can't handle positional and keyword arguments at the same time");
   }
   if (arguments.named.empty()) {
     ASSIGN_OR_RETURN(const Value operands,

@@ -14,7 +14,9 @@ bool is_blank(char32_t c) { return c == ' ' || (c >= 9 && c <= 13); }
 bool is_word_character(char32_t c) { return is_alnum(c) || c == '_'; }
 bool is_letter(char32_t c) { return is_word_character(c) && !is_decimal(c); }
 bool is_word_or_punctuation(char32_t c) {
-  return is_word_character(c) || (c < 0x80 && std::string_view("!\"'&.,?").find(static_cast<char>(c)) != std::string_view::npos);
+  return is_word_character(c) ||
+         (c < 0x80 &&
+          std::string_view("!\"'&.,?").find(static_cast<char>(c)) != std::string_view::npos);
 }
 
 // Splits a paragraph into the pieces between which lines may break.
@@ -52,7 +54,8 @@ class Splitter {
   bool breaks_at_hyphen(size_t from) const {
     if (at(from) != '-') return false;
     const bool two_letters = from >= 2 && letter(from - 1) && letter(from - 2);
-    const bool letter_and_hyphen = from >= 3 && letter(from - 3) && text_[from - 2] == '-' && is_word_or_punctuation(text_[from - 1]);
+    const bool letter_and_hyphen = from >= 3 && letter(from - 3) && text_[from - 2] == '-' &&
+                                   is_word_or_punctuation(text_[from - 1]);
     if (!two_letters && !letter_and_hyphen) return false;
     return letter(from + 1) && (letter(from + 2) || (at(from + 2) == '-' && letter(from + 3)));
   }
@@ -83,7 +86,9 @@ size_t long_word_part(Runes word, size_t room, bool hyphens) {
   return something_before ? hyphen + 1 : room;
 }
 
-bool all_blank(Runes piece) { return std::all_of(piece.begin(), piece.end(), [](char32_t c) { return is_space(c); }); }
+bool all_blank(Runes piece) {
+  return std::all_of(piece.begin(), piece.end(), [](char32_t c) { return is_space(c); });
+}
 
 std::u32string take_line(std::deque<Runes>& pieces, const WrapStyle& style) {
   const auto width = static_cast<size_t>(style.width);

@@ -14,7 +14,8 @@ struct WrapStyle {
   bool break_on_hyphens = true;
 };
 
-// The lines of one paragraph, broken where Python's textwrap breaks it (tabs and blanks as they are).
+// The lines of one paragraph, broken where Python's textwrap breaks it (tabs and blanks as they
+// are).
 std::vector<std::string> wrap_text(std::string_view paragraph, const WrapStyle& style);
 
 }  // namespace conclave::coordinator::jinja

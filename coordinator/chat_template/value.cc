@@ -77,7 +77,8 @@ bool Value::truthy() const {
 }
 
 bool Value::same_as(const Value& other) const {
-  if (is_string() && other.is_string()) return is_markup() == other.is_markup() && text() == other.text();
+  if (is_string() && other.is_string())
+    return is_markup() == other.is_markup() && text() == other.text();
   if (data_.index() != other.data_.index()) return false;
   if (is_none() || is_undefined()) return is_none();
   if (is_float()) return number() == other.number();
@@ -96,8 +97,8 @@ bool Value::same_as(const Value& other) const {
 const Value* Value::unhashable() const {
   if (as_dict() != nullptr) return this;
   const Sequence* sequence = as_sequence();
-  if (sequence == nullptr || sequence->kind == SequenceKind::kIterator || sequence->kind == SequenceKind::kRange ||
-      sequence->kind == SequenceKind::kValues) {
+  if (sequence == nullptr || sequence->kind == SequenceKind::kIterator ||
+      sequence->kind == SequenceKind::kRange || sequence->kind == SequenceKind::kValues) {
     return nullptr;
   }
   if (sequence->kind != SequenceKind::kTuple) return this;
@@ -137,7 +138,9 @@ std::partial_ordering compare_numbers(const Value& a, const Value& b) {
   if (a.is_float() && b.is_float()) return a.number() <=> b.number();
   if (b.is_float()) {
     const std::partial_ordering reversed = compare_numbers(b, a);
-    return reversed < 0 ? std::partial_ordering::greater : reversed > 0 ? std::partial_ordering::less : reversed;
+    return reversed < 0   ? std::partial_ordering::greater
+           : reversed > 0 ? std::partial_ordering::less
+                          : reversed;
   }
   if (!a.is_float()) return *a.integral() <=> *b.integral();
   constexpr double kInt64Range = 9223372036854775808.0;

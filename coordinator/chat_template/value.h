@@ -35,7 +35,8 @@ struct Undefined {
   std::shared_ptr<const std::string> message;
 };
 struct None {};
-// markupsafe's Markup: text that is escaped already. A str in all, but it escapes what is put into it.
+// markupsafe's Markup: text that is escaped already. A str in all, but it escapes what is put into
+// it.
 struct Markup {
   std::string text;
 };

@@ -22,8 +22,8 @@ using Json = nlohmann::ordered_json;
 constexpr size_t kMaxSafeDigits = 19;  // shorter numbers fit int64
 
 absl::Status beyond_int64(std::string_view digits) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("the number ", std::string(digits), " does not fit a 64-bit integer; send it as text"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the number ", std::string(digits), " does not fit a 64-bit integer; send it as text"));
 }
 
 absl::StatusOr<Value> convert(const Json& json, int depth) {
@@ -224,15 +224,18 @@ class JsonWriter {
 absl::Status check_integers(std::string_view json_text) {
   for (size_t at = 0; at < json_text.size();) {
     if (json_text[at] == '"') {
-      for (++at; at < json_text.size() && json_text[at] != '"'; ++at) at += json_text[at] == '\\' ? 1 : 0;
+      for (++at; at < json_text.size() && json_text[at] != '"'; ++at)
+        at += json_text[at] == '\\' ? 1 : 0;
       ++at;
       continue;
     }
-    const size_t end = std::min(json_text.find_first_not_of("+-.0123456789eE", at), json_text.size());
+    const size_t end =
+        std::min(json_text.find_first_not_of("+-.0123456789eE", at), json_text.size());
     const std::string_view number = json_text.substr(at, end - at);
     int64_t value = 0;
     if (number.size() >= kMaxSafeDigits && number.find_first_of(".eE") == std::string_view::npos &&
-        std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc::result_out_of_range) {
+        std::from_chars(number.data(), number.data() + number.size(), value).ec ==
+            std::errc::result_out_of_range) {
       return beyond_int64(number);
     }
     at = std::max(end, at + 1);

@@ -13,7 +13,8 @@
 
 namespace conclave::coordinator::jinja {
 
-// INVALID_ARGUMENT for an integer in this JSON text that does not fit int64: JSON readers make it another number.
+// INVALID_ARGUMENT for an integer in this JSON text that does not fit int64: JSON readers make it
+// another number.
 absl::Status check_integers(std::string_view json_text);
 
 // INVALID_ARGUMENT if nested deeper than kMaxValueDepth or binary, or for an integer beyond int64.

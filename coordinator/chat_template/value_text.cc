@@ -42,7 +42,8 @@ class ReprWriter {
     if (value.is_float()) return float_repr(value.number());
     if (const LoopState* loop = value.as_loop()) {
       // The length is what it would be without a condition that is still to be asked.
-      const size_t length = static_cast<size_t>(loop->index0 + 1) + (loop->ahead ? 1 : 0) + loop->items.size() - loop->next_item;
+      const size_t length = static_cast<size_t>(loop->index0 + 1) + (loop->ahead ? 1 : 0) +
+                            loop->items.size() - loop->next_item;
       return absl::StrCat("<LoopContext ", loop->index0 + 1, "/", length, ">");
     }
     if (const Cycler* cycler = value.as_cycler()) {

@@ -60,7 +60,8 @@ TEST_P(Case, RendersAsJinja2) {
       } else {
         ASSERT_FALSE(text.ok()) << *text;
         // Not parsed or raised by the template itself, or failed on the way.
-        EXPECT_TRUE(absl::IsInvalidArgument(text.status()) || absl::IsFailedPrecondition(text.status()));
+        EXPECT_TRUE(absl::IsInvalidArgument(text.status()) ||
+                    absl::IsFailedPrecondition(text.status()));
         EXPECT_THAT(std::string(text.status().message()),
                     testing::HasSubstr(render["fails"].get<std::string>()));
       }

@@ -58,13 +58,15 @@ TEST_F(FolderTest, ListTakesTheDefaultEntry) {
 }
 
 TEST_F(FolderTest, RequestsWithToolsGetTheTemplateForThem) {
-  write("tokenizer_config.json", R"({"chat_template": [{"name": "tool_use", "template": "{{ tools|length }} {{ a }}"},
+  write("tokenizer_config.json",
+        R"({"chat_template": [{"name": "tool_use", "template": "{{ tools|length }} {{ a }}"},
       {"name": "default", "template": "plain {{ x|nope if y }}"}]})");
   EXPECT_EQ(rendered(Json{{"tools", nullptr}}).value(), "plain ");
   EXPECT_EQ(rendered(Json{{"tools", {1, 2}}}).value(), "2 ");
   const auto loaded = ChatTemplate::from_folder(folder_.string());
   EXPECT_TRUE((*loaded)->uses_variable("a") && (*loaded)->uses_variable("y"));
-  EXPECT_THAT((*loaded)->warnings(), testing::ElementsAre(HasSubstr("tokenizer_config.json (default), line 1")));
+  EXPECT_THAT((*loaded)->warnings(),
+              testing::ElementsAre(HasSubstr("tokenizer_config.json (default), line 1")));
   std::filesystem::create_directories(folder_ / "additional_chat_templates");
   write("chat_template.jinja", "file");
   EXPECT_EQ(rendered(Json{{"tools", {1}}}).value(), "file");
@@ -160,11 +162,14 @@ TEST(ChatTemplate, AFaultOfTheTemplateIsNotTheMessages) {
     return ChatTemplate::parse(text, "d").value()->render(Json::object()).status().code();
   };
   EXPECT_EQ(code("{{ raise_exception('no') }}"), absl::StatusCode::kInvalidArgument);
-  for (const char* text : {"{{ x.y.z }}", "{{ nobody() }}", "{{ 1 / 0 }}", "{{ 2 ** 64 }}", "{{ 'a'.encode() }}", "{{ lipsum() }}",
-                           "{% if 1 %}{{ x|nope }}{% endif %}", "{% set ns = namespace() %}{% set ns._x = 1 %}"}) {
+  for (const char* text :
+       {"{{ x.y.z }}", "{{ nobody() }}", "{{ 1 / 0 }}", "{{ 2 ** 64 }}", "{{ 'a'.encode() }}",
+        "{{ lipsum() }}", "{% if 1 %}{{ x|nope }}{% endif %}",
+        "{% set ns = namespace() %}{% set ns._x = 1 %}"}) {
     EXPECT_EQ(code(text), absl::StatusCode::kFailedPrecondition) << text;
   }
-  EXPECT_EQ(code("{% for i in range(90000) %}{{ 'x' * 10000 }}{% endfor %}"), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(code("{% for i in range(90000) %}{{ 'x' * 10000 }}{% endfor %}"),
+            absl::StatusCode::kResourceExhausted);
 }
 
 TEST(ChatTemplate, NumbersBeyond64BitsAreRefusedAndNeverOthers) {
@@ -173,9 +178,12 @@ TEST(ChatTemplate, NumbersBeyond64BitsAreRefusedAndNeverOthers) {
     const auto text = parsed.ok() ? (*parsed)->render(Json::object()) : parsed.status();
     return text.ok() ? *text : std::string(text.status().message());
   };
-  for (const char* beyond : {"9223372036854775808", "9223372036854775807 + 1", "2 ** 63", "-9223372036854775807 - 2", "3037000500 * 3037000500",
-                             "'9223372036854775808'|int", "1e19|int", "'1e30'|int", "-(-9223372036854775807 - 1)", "1e30|round(0, 'ceil')|int",
-                             "12345678901234567890123|string", "'%d' % 1e30", "(-9223372036854775807 - 1)|abs", "9223372036854775807|round(-19)"}) {
+  for (const char* beyond :
+       {"9223372036854775808", "9223372036854775807 + 1", "2 ** 63", "-9223372036854775807 - 2",
+        "3037000500 * 3037000500", "'9223372036854775808'|int", "1e19|int", "'1e30'|int",
+        "-(-9223372036854775807 - 1)", "1e30|round(0, 'ceil')|int",
+        "12345678901234567890123|string", "'%d' % 1e30", "(-9223372036854775807 - 1)|abs",
+        "9223372036854775807|round(-19)"}) {
     EXPECT_THAT(shown(beyond), HasSubstr("64-bit")) << beyond;
   }
   EXPECT_EQ(shown("9223372036854775807"), "9223372036854775807");
@@ -191,8 +199,19 @@ TEST(ChatTemplate, NumbersBeyond64BitsAreRefusedAndNeverOthers) {
   EXPECT_EQ(shown("4611686018427387905|round(-1)"), "4611686018427387900");
 }
 
+TEST(ChatTemplate, TheTimeIsPythons) {
+  const auto shown = [](const std::string& format) {
+    return ChatTemplate::parse("{{ strftime_now('" + format + "') }}", "d").value()->render(Json::object()).value();
+  };
+  EXPECT_THAT(shown("%Y-%m-%d"), testing::MatchesRegex("20..-..-.."));
+  EXPECT_THAT(shown("%f|%Z%z|%%f"), testing::MatchesRegex("......\\|\\|%f"));
+  EXPECT_EQ(shown(""), "");
+}
+
 TEST(ChatTemplate, OtherFilesAndSwitchesAreRefusedByName) {
-  const auto error = [](const char* text) { return std::string(ChatTemplate::parse(text, "d").status().message()); };
+  const auto error = [](const char* text) {
+    return std::string(ChatTemplate::parse(text, "d").status().message());
+  };
   EXPECT_THAT(error("{% include 'x' %}"), HasSubstr("include"));
   EXPECT_THAT(error("{% import 'x' as y %}"), HasSubstr("import"));
   EXPECT_THAT(error("{% from 'x' import y %}"), HasSubstr("from"));

@@ -30,16 +30,21 @@ std::string arguments_shown(const std::string& arguments) {
   Json call = {{"function", {{"name", "f"}, {"arguments", arguments}}}};
   ChatVariables chat;
   chat.messages = Json::array({{{"role", "assistant"}, {"tool_calls", Json::array({call})}}});
-  return rendered("{% set a = messages[0].tool_calls[0].function.arguments %}{{ a is mapping }} {{ a|tojson }}", chat);
+  return rendered(
+      "{% set a = messages[0].tool_calls[0].function.arguments %}{{ a is mapping }} {{ a|tojson }}",
+      chat);
 }
 
 TEST(ChatVariables, NullKeysOfMessagesAreGone) {
-  const auto variables = chat_variables(chat_of(R"([{"role":"user","name":null,"content":"x","n":{"k":null}}])"));
-  EXPECT_EQ(variables.value()["messages"].dump(), R"([{"role":"user","content":"x","n":{"k":null}}])");
+  const auto variables =
+      chat_variables(chat_of(R"([{"role":"user","name":null,"content":"x","n":{"k":null}}])"));
+  EXPECT_EQ(variables.value()["messages"].dump(),
+            R"([{"role":"user","content":"x","n":{"k":null}}])");
 }
 
 TEST(ChatVariables, ToolsAndDocumentsAreNoneUnlessSet) {
-  constexpr const char* kText = "{{ tools is none }}{{ documents is none }}{% if tools is not none %}T{% endif %}";
+  constexpr const char* kText =
+      "{{ tools is none }}{{ documents is none }}{% if tools is not none %}T{% endif %}";
   EXPECT_EQ(rendered(kText, chat_of("[]")), "TrueTrue");
   ChatVariables chat = chat_of("[]");
   chat.arguments = {{"tools", Json::array({1})}};
@@ -56,21 +61,30 @@ TEST(ChatVariables, ToolArgumentsAreObjectsWhereTheTextIsOne) {
 
 TEST(ChatVariables, ANumberThatWouldChangeIsRefused) {
   EXPECT_THAT(arguments_shown(R"({"id": 123456789012345678901234567890})"),
-              testing::HasSubstr("messages[0].tool_calls[0].function.arguments: the number 123456789012345678901234567890 does not fit"));
-  EXPECT_THAT(arguments_shown(R"({"id": -9223372036854775809})"), testing::HasSubstr("does not fit"));
-  EXPECT_THAT(arguments_shown(R"({"id": 18446744073709551615})"), testing::HasSubstr("does not fit"));
+              testing::HasSubstr("messages[0].tool_calls[0].function.arguments: the number "
+                                 "123456789012345678901234567890 does not fit"));
+  EXPECT_THAT(arguments_shown(R"({"id": -9223372036854775809})"),
+              testing::HasSubstr("does not fit"));
+  EXPECT_THAT(arguments_shown(R"({"id": 18446744073709551615})"),
+              testing::HasSubstr("does not fit"));
   EXPECT_EQ(arguments_shown(R"({"id": 9223372036854775807, "s": "\"99999999999999999999"})"),
             R"(True {"id": 9223372036854775807, "s": "\"99999999999999999999"})");
-  EXPECT_EQ(arguments_shown(R"({"x": 12345678901234567890.5e1})"), R"(True {"x": 1.2345678901234567e+20})");
+  EXPECT_EQ(arguments_shown(R"({"x": 12345678901234567890.5e1})"),
+            R"(True {"x": 1.2345678901234568e+20})");
 }
 
 TEST(ChatVariables, ReasoningHasTheNamesThatTemplatesRead) {
-  constexpr const char* kText = "{{ messages[0].reasoning_content }}|{{ messages[0].thinking }}|{{ messages[0].reasoning }}";
+  constexpr const char* kText =
+      "{{ messages[0].reasoning_content }}|{{ messages[0].thinking }}|{{ messages[0].reasoning }}";
   EXPECT_EQ(rendered(kText, chat_of(R"([{"role":"assistant","reasoning":"r"}])")), "r|r|r");
   EXPECT_EQ(rendered(kText, chat_of(R"([{"role":"assistant","thinking":"t"}])")), "t|t|");
   EXPECT_EQ(rendered(kText, chat_of(R"([{"role":"assistant","reasoning_content":"c"}])")), "c|c|");
-  EXPECT_EQ(rendered(kText, chat_of(R"([{"role":"assistant","reasoning_content":"c","thinking":"t"}])")), "c|t|");
-  EXPECT_EQ(rendered(kText, chat_of(R"([{"role":"assistant","reasoning_content":null,"reasoning":"r"}])")), "r|r|r");
+  EXPECT_EQ(
+      rendered(kText, chat_of(R"([{"role":"assistant","reasoning_content":"c","thinking":"t"}])")),
+      "c|t|");
+  EXPECT_EQ(rendered(kText,
+                     chat_of(R"([{"role":"assistant","reasoning_content":null,"reasoning":"r"}])")),
+            "r|r|r");
 }
 
 TEST(ChatVariables, EffortIsAVariableAndSetsThinking) {
@@ -88,8 +102,12 @@ TEST(ChatVariables, EffortIsAVariableAndSetsThinking) {
 TEST(ChatVariables, ArgumentsOfTheRequestWinOverTokensButNotOverMessages) {
   ChatVariables chat = chat_of(R"([{"role":"user","content":"x"}])");
   chat.special_tokens = {{"eos_token", "</s>"}, {"pad_token", "<pad>"}};
-  chat.arguments = {{"pad_token", "p"}, {"messages", Json::array()}, {"add_generation_prompt", false}};
-  EXPECT_EQ(rendered("{{ eos_token }}{{ pad_token }}{{ messages|length }}{{ add_generation_prompt }}", chat), "</s>p1False");
+  chat.arguments = {
+      {"pad_token", "p"}, {"messages", Json::array()}, {"add_generation_prompt", false}};
+  EXPECT_EQ(
+      rendered("{{ eos_token }}{{ pad_token }}{{ messages|length }}{{ add_generation_prompt }}",
+               chat),
+      "</s>p1False");
 }
 
 }  // namespace

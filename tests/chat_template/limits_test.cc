@@ -132,25 +132,33 @@ TEST(Limits, CpuTime) {
   now = 0;
   limits.cpu_clock_ns = [] { return now += 1'000'000; };  // a millisecond a look
   limits.cpu_ns = 50'000'000;
-  EXPECT_THAT(error_of("{% for i in range(90000) %}{% for j in range(9) %}{{ i % 7 }}{% endfor %}{% endfor %}", limits),
-              testing::HasSubstr("CPU time"));
-  EXPECT_THAT(error_of("{% for i in range(90000) %}{% set x = ('ab' * 10000)|upper %}{% endfor %}", limits),
-              testing::HasSubstr("CPU time"));
+  EXPECT_THAT(
+      error_of(
+          "{% for i in range(90000) %}{% for j in range(9) %}{{ i % 7 }}{% endfor %}{% endfor %}",
+          limits),
+      testing::HasSubstr("CPU time"));
+  EXPECT_THAT(
+      error_of("{% for i in range(90000) %}{% set x = ('ab' * 10000)|upper %}{% endfor %}", limits),
+      testing::HasSubstr("CPU time"));
   EXPECT_EQ(error_of("{% for i in range(2000) %}{{ i }}{% endfor %}", limits), "");
 }
 
 TEST(Limits, FiltersThatMultiplyAreBounded) {
-  for (const char* text : {"{{ [1]|batch(9000000000000000000, 0)|list }}", "{{ []|slice(9000000000000000000)|list }}",
-                           "{{ 'a\tb'.expandtabs(9000000000000000000) }}", "{{ ('a' * 10000000).translate({97: 'bbbbbbbbbb'}) }}",
-                           "{{ cycler(*range(90000)) }}{% for i in range(90000) %}{% set c = cycler(*range(90000)) %}{% endfor %}",
-                           "{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}"}) {
+  for (const char* text :
+       {"{{ [1]|batch(9000000000000000000, 0)|list }}", "{{ []|slice(9000000000000000000)|list }}",
+        "{{ 'a\tb'.expandtabs(9000000000000000000) }}",
+        "{{ ('a' * 10000000).translate({97: 'bbbbbbbbbb'}) }}",
+        "{{ cycler(*range(90000)) }}{% for i in range(90000) %}{% set c = cycler(*range(90000)) "
+        "%}{% endfor %}",
+        "{% for x in [1] recursive %}{{ loop([x]) }}{% endfor %}"}) {
     EXPECT_THAT(error_of(text), testing::HasSubstr("too")) << text;
   }
   EXPECT_THAT(error_of("{{ '{:99999999}'.format(1) }}"), testing::HasSubstr("width"));
   EXPECT_THAT(error_of("{{ '%99999999d' % 1 }}"), testing::HasSubstr("width"));
   EXPECT_EQ(error_of("{{ ('a' * 3000000)|wordwrap(1)|length }}"), "");
   EXPECT_EQ(error_of("{{ ('-' * 3000000)|wordwrap(2)|length }}"), "");
-  EXPECT_THAT(error_of("{% set ns = namespace(c=1) %}{% for i in range(100000) %}{% set ns.c = cycler(ns.c) %}{% endfor %}"),
+  EXPECT_THAT(error_of("{% set ns = namespace(c=1) %}{% for i in range(100000) %}{% set ns.c = "
+                       "cycler(ns.c) %}{% endfor %}"),
               testing::HasSubstr("values nest"));
 }
 

@@ -1,6 +1,7 @@
-// Renders templates for make_expected.py and the peer test: one JSON object a line on stdin, {"text"} or {"error"} a
-// line on stdout. {"template", "variables"} gives the template those variables, {"template", "chat"} what
-// chat_variables() makes of {"messages", "add_generation_prompt", "special_tokens", "reasoning_effort", "arguments"}.
+// Renders templates for make_expected.py and the peer test: one JSON object a line on stdin,
+// {"text"} or {"error"} a line on stdout. {"template", "variables"} gives the template those
+// variables, {"template", "chat"} what chat_variables() makes of {"messages",
+// "add_generation_prompt", "special_tokens", "reasoning_effort", "arguments"}.
 // {"names": true} answers what the engine knows and what it refuses by name.
 #include <iostream>
 #include <map>
@@ -21,20 +22,23 @@ nlohmann::ordered_json failure(const absl::Status& status) {
 using conclave::coordinator::ChatVariables;
 
 absl::StatusOr<nlohmann::ordered_json> variables_of(const nlohmann::ordered_json& request) {
-  if (!request.contains("chat")) return request.value("variables", nlohmann::ordered_json::object());
+  if (!request.contains("chat"))
+    return request.value("variables", nlohmann::ordered_json::object());
   const nlohmann::ordered_json& given = request["chat"];
   ChatVariables chat;
   chat.messages = given["messages"];
   chat.add_generation_prompt = given.value("add_generation_prompt", false);
   chat.special_tokens = given.value("special_tokens", std::map<std::string, std::string>());
-  if (given.contains("reasoning_effort")) chat.reasoning_effort = given["reasoning_effort"].get<std::string>();
+  if (given.contains("reasoning_effort"))
+    chat.reasoning_effort = given["reasoning_effort"].get<std::string>();
   chat.arguments = given.value("arguments", nlohmann::ordered_json::object());
   return conclave::coordinator::chat_variables(std::move(chat));
 }
 
 nlohmann::ordered_json respond(const std::string& line) {
   const auto request = nlohmann::ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (request.is_object() && request.contains("names")) return conclave::coordinator::jinja::known_names();
+  if (request.is_object() && request.contains("names"))
+    return conclave::coordinator::jinja::known_names();
   if (!request.is_object() || !request.contains("template")) return {{"error", "bad request"}};
   const auto variables = variables_of(request);
   if (!variables.ok()) return failure(variables.status());
