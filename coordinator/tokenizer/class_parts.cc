@@ -43,10 +43,8 @@ Parts metaspace_parts(bool prefix_space, bool legacy) {
   Parts parts;
   parts.model = {{"fuse_unk", true}, {"byte_fallback", true}};
   const char* scheme = !prefix_space ? "never" : legacy ? "always" : "first";
-  parts.pre_tokenizer = {{"type", "Metaspace"},
-                         {"replacement", "▁"},
-                         {"prepend_scheme", scheme},
-                         {"split", false}};
+  parts.pre_tokenizer = {
+      {"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", scheme}, {"split", false}};
   Json steps = Json::array({replace("▁", " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
   if (prefix_space) {
     steps.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
@@ -75,8 +73,9 @@ Parts byte_level_parts(const std::string& name, bool prefix_space) {
     parts.pre_tokenizer = words_then_bytes(kQwen35Words, prefix_space);
   } else if (name == "CohereTokenizer") {
     const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
-    parts.pre_tokenizer = {{"type", "Sequence"},
-                           {"pretokenizers", Json::array({digits, byte_level(prefix_space, true)})}};
+    parts.pre_tokenizer = {
+        {"type", "Sequence"},
+        {"pretokenizers", Json::array({digits, byte_level(prefix_space, true)})}};
   } else {
     parts.pre_tokenizer = byte_level(prefix_space, true);
   }
@@ -114,10 +113,8 @@ Parts metaspace_parts(bool prefix_space, bool legacy) {
   Parts parts;
   parts.model = {{"fuse_unk", true}, {"byte_fallback", true}};
   const char* scheme = !prefix_space ? "never" : legacy ? "always" : "first";
-  parts.pre_tokenizer = {{"type", "Metaspace"},
-                         {"replacement", "▁"},
-                         {"prepend_scheme", scheme},
-                         {"split", false}};
+  parts.pre_tokenizer = {
+      {"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", scheme}, {"split", false}};
   Json steps = Json::array({replace("▁", " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
   if (prefix_space) {
     steps.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
@@ -146,8 +143,9 @@ Parts byte_level_parts(const std::string& name, bool prefix_space) {
     parts.pre_tokenizer = words_then_bytes(kQwen35Words, prefix_space);
   } else if (name == "CohereTokenizer") {
     const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
-    parts.pre_tokenizer = {{"type", "Sequence"},
-                           {"pretokenizers", Json::array({digits, byte_level(prefix_space, true)})}};
+    parts.pre_tokenizer = {
+        {"type", "Sequence"},
+        {"pretokenizers", Json::array({digits, byte_level(prefix_space, true)})}};
   } else {
     parts.pre_tokenizer = byte_level(prefix_space, true);
   }
