@@ -12,7 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/host_port.h"
+#include "base/log.h"
 #include "base/status_macros.h"
+#include "cli/end_of_text.h"
 #include "cli/kernel_sets.h"
 #include "model/model_folder.h"
 #include "model/weights.h"
@@ -206,7 +208,8 @@ coordinator::PlanCosts plan_costs(const model::ModelSpec& spec, ComputeType comp
 
 }  // namespace
 
-absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOptions& o, const model::ModelSpec& spec) {
+absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOptions& o, const model::ModelSpec& spec,
+                                                               const coordinator::Tokenizer* tokenizer) {
   coordinator::EngineOptions e;
   e.ranks = o.ranks;
   e.transport = resolved_transport(o);
@@ -227,7 +230,9 @@ absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOption
   if (!o.kv_memory.empty()) {
     ASSIGN_OR_RETURN(e.configure.kv_memory_bytes, parse_bytes(o.kv_memory));
   }
-  e.eos_ids = spec.eos_ids;
+  EndOfText end = end_of_text(spec, tokenizer);
+  e.eos_ids = std::move(end.ids);
+  for (const std::string& note : end.notes) log_warning(note);
   ASSIGN_OR_RETURN(e.max_model_len, resolved_max_model_len(o, spec));
   e.max_running = o.max_running;
   e.max_queue = o.max_queue;

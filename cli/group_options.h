@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/engine/create_engine.h"
 #include "coordinator/engine/group_transport.h"
+#include "coordinator/tokenizer/tokenizer.h"
 #include "model/model_spec.h"
 
 namespace CLI {
@@ -62,9 +63,11 @@ absl::StatusOr<model::ModelDescription> read_model(const std::string& folder);
 absl::StatusOr<int32_t> resolved_max_model_len(const GroupOptions& options, const model::ModelSpec& spec);
 ComputeType resolved_compute(const GroupOptions& options, const model::ModelSpec& spec);
 
-// Everything of EngineOptions that comes from these flags and the model.
+// Everything of EngineOptions that comes from these flags and the model. tokenizer: names an end of
+// text too; nullptr without one. What end_of_text() notes is logged as warnings.
 absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOptions& options,
-                                                               const model::ModelSpec& spec);
+                                                               const model::ModelSpec& spec,
+                                                               const coordinator::Tokenizer* tokenizer);
 
 // Processes: mpirun (or one worker process with threads as ranks) started by the coordinator.
 // keep_line: sees each line that ranks and launcher write; may be empty.

@@ -8,8 +8,10 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "cli/commands.h"
+#include "cli/end_of_text.h"
 #include "cli/exit_codes.h"
 #include "cli/group_options.h"
 #include "cli/progress_bar.h"
@@ -56,6 +58,7 @@ struct Report {
   std::string fingerprint;
   std::string name;            // without --served-model-name
   int32_t max_model_len = 0;   // what serve with these flags would take
+  std::vector<int32_t> end_of_text;  // ids
   std::vector<std::string> notes;
 };
 
@@ -120,6 +123,7 @@ void print_text(const InspectOptions& o, const model::ModelSpec& spec, const Rep
   line("window", window_text(spec));
   if (report.max_model_len != spec.max_positions) line("longest sequence", absl::StrCat(report.max_model_len, " tokens (--max-model-len)"));
   line("rope", absl::StrCat(spec.rope.type, ", theta ", spec.rope.theta));
+  line("ends at tokens", report.end_of_text.empty() ? "none" : absl::StrJoin(report.end_of_text, ", "));
   char numbers[96];
   std::snprintf(numbers, sizeof numbers, "%.3f B, %.3f B act on a token", static_cast<double>(spec.total_parameters()) / 1e9,
                 static_cast<double>(spec.active_parameters()) / 1e9);
@@ -155,6 +159,15 @@ std::vector<std::string> chat_template_notes(const std::string& folder) {
   return {std::string(chat_template.status().message())};
 }
 
+void note_end_of_text(const std::string& folder, const model::ModelSpec& spec, Report* report) {
+  std::string unreadable;
+  const auto tokenizer = tokenizer_if_readable(folder, &unreadable);
+  if (!unreadable.empty()) report->notes.push_back(std::move(unreadable));
+  EndOfText end = end_of_text(spec, tokenizer.get());
+  report->end_of_text = std::move(end.ids);
+  for (std::string& note : end.notes) report->notes.push_back(std::move(note));
+}
+
 void print_json(const InspectOptions& o, const model::ModelSpec& spec, const Report& report) {
   const Plan& plan = report.plan;
   nlohmann::ordered_json json{{"model", o.group.model},
@@ -166,6 +179,7 @@ void print_json(const InspectOptions& o, const model::ModelSpec& spec, const Rep
                               {"max_model_len", report.max_model_len},
                               {"rope_type", spec.rope.type},
                               {"rope_theta", spec.rope.theta},
+                              {"eos_token_ids", report.end_of_text},
                               {"layers", spec.layers},
                               {"moe_layers", spec.moe_layers()},
                               {"experts", spec.experts},
@@ -199,6 +213,7 @@ absl::Status inspect(InspectOptions o) {
   ASSIGN_OR_RETURN(report.max_model_len, resolved_max_model_len(o.group, description.spec));
   ASSIGN_OR_RETURN(report.plan, make_plan(o, description.spec, *weights));
   report.notes = description.spec.notes;
+  note_end_of_text(o.group.model, description.spec, &report);
   for (std::string& note : chat_template_notes(o.group.model)) report.notes.push_back(std::move(note));
   for (const std::string& name : weights->ignored()) {
     report.notes.push_back(absl::StrCat("tensor ", name, " is not used by this family as config.json describes it"));

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "cli/end_of_text.h"
 #include "cli/progress_bar.h"
 
 namespace conclave::cli {
@@ -119,7 +120,13 @@ absl::StatusOr<std::unique_ptr<OfflineEngine>> OfflineEngine::launch(GroupOption
                                                                      model::ModelDescription description,
                                                                      const std::string& shape_json, bool progress,
                                                                      coordinator::EngineObserver* observer) {
-  ASSIGN_OR_RETURN(coordinator::EngineOptions engine_options, make_engine_options(options, description.spec));
+  std::shared_ptr<const coordinator::Tokenizer> tokenizer;
+  if (std::string note; shape_json.empty()) {
+    tokenizer = tokenizer_if_readable(options.model, &note);
+    if (!note.empty()) log_warning(note);
+  }
+  ASSIGN_OR_RETURN(coordinator::EngineOptions engine_options,
+                   make_engine_options(options, description.spec, tokenizer.get()));
   engine_options.configure.dummy_shape_json = shape_json;
   engine_options.configure.dummy_seed = 1;
   engine_options.restart = false;  // a command that fails says so and ends

@@ -141,11 +141,12 @@ absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& d
   return absl::OkStatus();
 }
 
-absl::Status start_listeners(const ServeOptions& o, const model::ModelDescription& description, Cluster* cluster) {
+absl::Status start_listeners(const ServeOptions& o, const model::ModelDescription& description,
+                             std::shared_ptr<const coordinator::Tokenizer> tokenizer, Cluster* cluster) {
   coordinator::ApiServerParts parts;
   parts.engine = cluster->engine.get();
   parts.metrics = cluster->metrics.get();
-  ASSIGN_OR_RETURN(parts.tokenizer, coordinator::Tokenizer::from_folder(o.group.model));
+  parts.tokenizer = std::move(tokenizer);
   auto chat_template = coordinator::ChatTemplate::from_folder(o.group.model);
   if (chat_template.ok()) {
     parts.chat_template = *chat_template;
@@ -183,7 +184,9 @@ absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   ASSIGN_OR_RETURN(const model::ModelDescription description, read_model(o.group.model));
   if (o.generation_defaults == "model") RETURN_IF_ERROR(description.generation.unsupported);
   for (const std::string& note : description.spec.notes) log_warning(note);
-  ASSIGN_OR_RETURN(coordinator::EngineOptions engine_options, make_engine_options(o.group, description.spec));
+  ASSIGN_OR_RETURN(auto tokenizer, coordinator::Tokenizer::from_folder(o.group.model));
+  ASSIGN_OR_RETURN(coordinator::EngineOptions engine_options,
+                   make_engine_options(o.group, description.spec, tokenizer.get()));
   auto cluster = std::make_unique<Cluster>();
   cluster->metrics = std::make_unique<coordinator::Metrics>(
       coordinator::Metrics::Options{kVersion, model_name(o), o.vllm_metric_names});
@@ -196,7 +199,7 @@ absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   ASSIGN_OR_RETURN(auto transport, make_transport(o, cluster->rank_logs));
   ASSIGN_OR_RETURN(cluster->engine, coordinator::create_engine(std::move(engine_options), std::move(transport)));
   if (cluster->placement != nullptr) cluster->placement->attach(cluster->engine.get());
-  RETURN_IF_ERROR(start_listeners(o, description, cluster.get()));
+  RETURN_IF_ERROR(start_listeners(o, description, std::move(tokenizer), cluster.get()));
   return cluster;
 }
 

@@ -13,6 +13,7 @@
 #include "model/json_fields.h"
 #include "model/model_spec.h"
 #include "model/rope_frequencies.h"
+#include "model/token_ids.h"
 
 namespace conclave::model {
 namespace {
@@ -72,7 +73,8 @@ class ConfigParser {
   absl::Status read_expert_count();
   absl::StatusOr<std::vector<std::string>> layer_types();
   absl::Status set_windows(int32_t window, const std::vector<std::string>& types);
-  std::vector<int32_t> ids_within_vocab(const char* key, int32_t fallback);
+  std::vector<int32_t> ids_within_vocab(const char* key, int32_t fallback,
+                                        std::vector<int32_t>* outside);
 
   const nlohmann::json* root_;
   std::string source_;
@@ -358,19 +360,19 @@ absl::Status ConfigParser::read_pre_gate() {
   return absl::OkStatus();
 }
 
-// Ids outside the vocabulary can never be sampled, and would be out of range wherever logits are
-// masked.
-std::vector<int32_t> ConfigParser::ids_within_vocab(const char* key, int32_t fallback) {
-  std::vector<int32_t> ids = fields_.integer_or_list(
+std::vector<int32_t> ConfigParser::ids_within_vocab(const char* key, int32_t fallback,
+                                                    std::vector<int32_t>* outside) {
+  std::vector<int32_t> ids = fields_.token_ids(
       key, fallback < 0 || fields_.given(key) ? std::vector<int32_t>() : std::vector{fallback});
-  ids.erase(std::remove_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= spec_.vocab; }),
-            ids.end());
+  take_outside(&ids, spec_.vocab, outside);
   return ids;
 }
 
 absl::Status ConfigParser::read_tokens_and_dtype() {
-  spec_.bos_ids = ids_within_vocab("bos_token_id", defaults_->bos);
-  spec_.eos_ids = ids_within_vocab("eos_token_id", defaults_->eos);
+  std::vector<int32_t> unused;
+  spec_.bos_ids = ids_within_vocab("bos_token_id", defaults_->bos, &unused);
+  spec_.eos_ids = ids_within_vocab("eos_token_id", defaults_->eos, &spec_.eos_outside);
+  spec_.eos_by_family = !fields_.given("eos_token_id");
   if (spec_.bos_ids.size() > 1) spec_.bos_ids.resize(1);
   const char* key = fields_.has("dtype") ? "dtype" : "torch_dtype";
   const std::string written = fields_.text(key, "bfloat16");

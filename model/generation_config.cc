@@ -12,6 +12,7 @@
 #include "model/json_fields.h"
 #include "model/model_folder.h"
 #include "model/model_spec.h"
+#include "model/token_ids.h"
 
 namespace conclave::model {
 namespace {
@@ -25,10 +26,16 @@ std::optional<float> optional_number(JsonFields* fields, const char* key, double
   return static_cast<float>(fields->number(key, 0, 0, highest));
 }
 
-std::vector<int32_t> below(std::vector<int32_t> ids, int32_t vocab) {
-  ids.erase(std::remove_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= vocab; }),
-            ids.end());
-  return ids;
+// Generation ends at the ids of both files; a family's default stands in where neither has one.
+void add_generation_tokens(ModelDescription* out) {
+  GenerationDefaults& generation = out->generation;
+  ModelSpec& spec = out->spec;
+  std::vector<int32_t> unused;
+  take_outside(&generation.eos_ids, spec.vocab, &spec.eos_outside);
+  take_outside(&generation.bos_ids, spec.vocab, &unused);
+  if (!generation.eos_ids.empty() && spec.eos_by_family) spec.eos_ids.clear();
+  add_missing(generation.eos_ids, &spec.eos_ids);
+  if (!generation.bos_ids.empty()) spec.bos_ids = {generation.bos_ids.front()};
 }
 
 }  // namespace
@@ -53,8 +60,8 @@ absl::StatusOr<GenerationDefaults> parse_generation_config(std::string_view json
   if (out.repetition_penalty && *out.repetition_penalty <= 0) {
     fields.expected("repetition_penalty", "a number above 0");
   }
-  out.eos_ids = fields.integer_or_list("eos_token_id", {});
-  out.bos_ids = fields.integer_or_list("bos_token_id", {});
+  out.eos_ids = fields.token_ids("eos_token_id", {});
+  out.bos_ids = fields.token_ids("bos_token_id", {});
   RETURN_IF_ERROR(fields.status());
   return out;
 }
@@ -72,10 +79,7 @@ absl::StatusOr<ModelDescription> read_model_description(const std::string& folde
   RETURN_IF_ERROR(generation.status());
   ASSIGN_OR_RETURN(out.generation, parse_generation_config(*generation, generation_path));
   for (const std::string& note : out.generation.notes) out.spec.notes.push_back(note);
-  out.generation.eos_ids = below(std::move(out.generation.eos_ids), out.spec.vocab);
-  out.generation.bos_ids = below(std::move(out.generation.bos_ids), out.spec.vocab);
-  if (!out.generation.eos_ids.empty()) out.spec.eos_ids = out.generation.eos_ids;
-  if (!out.generation.bos_ids.empty()) out.spec.bos_ids = {out.generation.bos_ids.front()};
+  add_generation_tokens(&out);
   return out;
 }
 

@@ -183,11 +183,20 @@ const json* JsonFields::object(const char* key) {
   return nullptr;
 }
 
-std::vector<int32_t> JsonFields::integer_or_list(const char* key, std::vector<int32_t> fallback) {
+std::vector<int32_t> JsonFields::token_ids(const char* key, std::vector<int32_t> fallback) {
   const json* value = find(key);
   if (value == nullptr) return fallback;
-  if (value->is_array()) return integer_list(key);
-  return {integer(key, 0, 0, std::numeric_limits<int32_t>::max())};
+  const json list = value->is_array() ? *value : json::array({*value});
+  std::vector<int32_t> out;
+  for (const json& item : list) {
+    if (!item.is_number_integer()) {
+      expected(key, "a token id or a list of them");
+      return {};
+    }
+    const bool fits = item.is_number_unsigned() && item.get<uint64_t>() <= uint64_t{INT32_MAX};
+    out.push_back(fits ? item.get<int32_t>() : -1);
+  }
+  return out;
 }
 
 std::vector<int32_t> JsonFields::integer_list(const char* key) {

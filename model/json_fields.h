@@ -50,8 +50,8 @@ class JsonFields {
   bool boolean(const char* key, bool fallback);
   std::string text(const char* key, const std::string& fallback);
   const nlohmann::json* object(const char* key);  // nullptr if missing or null
-  // One integer or a list of them, each >= 0.
-  std::vector<int32_t> integer_or_list(const char* key, std::vector<int32_t> fallback);
+  // One integer or a list of them, of any size: what is no token (negative, too large) is -1.
+  std::vector<int32_t> token_ids(const char* key, std::vector<int32_t> fallback);
   std::vector<int32_t> integer_list(const char* key);
   std::vector<std::string> text_list(const char* key);
   std::vector<double> number_list(const char* key, double lowest, double highest);

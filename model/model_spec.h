@@ -67,7 +67,11 @@ struct ModelSpec {
   int32_t pre_gate_distance = 0;    // 0: every MoE layer has its own gate
   std::vector<LayerSpec> layer;     // [layers]
   std::vector<int32_t> bos_ids;     // 0 or 1 entries
-  std::vector<int32_t> eos_ids;     // generation_config.json first, else config.json; all < vocab
+  // Of config.json and generation_config.json together, each once and < vocab; the tokenizer may
+  // name a further one (cli/end_of_text.h).
+  std::vector<int32_t> eos_ids;
+  std::vector<int32_t> eos_outside;  // named there, but no token of the vocabulary
+  bool eos_by_family = false;        // config.json names none: the family's default
   // As config says, then as the embedding is; each tensor has its own.
   DType weight_dtype = DType::kBF16;
   // What the files say without effect, one sentence each ("FILE: \"KEY\" is ...").

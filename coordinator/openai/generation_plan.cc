@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "coordinator/openai/special_stops.h"
+
 namespace conclave::coordinator {
 namespace {
 
@@ -122,6 +124,7 @@ std::optional<ApiError> completion_prompt_ids(const ServingContext& context,
 std::optional<ApiError> plan_chat(const ServingContext& context, ChatRequest request,
                                   const EngineStatus& engine, SessionPlan* plan) {
   if (auto error = check_fields(context, request.fields)) return error;
+  if (auto error = stop_at_special_tokens(*context.tokenizer, context.vocab_size, &request.fields)) return error;
   SizedPrompt prompt;
   if (auto error = encode_chat(context, request.prompt, &prompt.ids)) return error;
   if (auto error = check_text_ids(context, prompt.ids, "messages")) return error;
@@ -139,6 +142,7 @@ std::optional<ApiError> plan_chat(const ServingContext& context, ChatRequest req
 std::optional<ApiError> plan_completion(const ServingContext& context, CompletionRequest request,
                                         const EngineStatus& engine, SessionPlan* plan) {
   if (auto error = check_fields(context, request.fields)) return error;
+  if (auto error = stop_at_special_tokens(*context.tokenizer, context.vocab_size, &request.fields)) return error;
   std::vector<SizedPrompt> prompts(request.prompts.size());
   const int32_t fallback = context.defaults.max_new_tokens.value_or(kDefaultCompletionTokens);
   for (size_t i = 0; i < prompts.size(); ++i) {

@@ -64,9 +64,9 @@ bool SettingsFields::filled(std::string_view key) const {
 }
 
 void SettingsFields::set(SettingsField field) {
-  const auto it = std::find_if(fields_.begin(), fields_.end(), [&field](const SettingsField& known) {
-    return known.key == field.key;
-  });
+  const auto it =
+      std::find_if(fields_.begin(), fields_.end(),
+                   [&field](const SettingsField& known) { return known.key == field.key; });
   if (it == fields_.end()) {
     fields_.push_back(std::move(field));
   } else {

@@ -34,8 +34,9 @@ bool is_written_token(const Json& value) {
 absl::StatusOr<TokenSpec> token_spec_from_json(const Json& json, const std::string& where) {
   if (json.is_string()) return TokenSpec::special_text(json.get<std::string>());
   if (!json.is_object() || !json.contains("content")) {
-    return bad_file(where, absl::StrCat("must be a token, which is a text or an object with \"content\", not ",
-                                        json.is_object() ? "an object without it" : json.type_name()));
+    return bad_file(
+        where, absl::StrCat("must be a token, which is a text or an object with \"content\", not ",
+                            json.is_object() ? "an object without it" : json.type_name()));
   }
   TokenSpec token;
   token.plain = false;

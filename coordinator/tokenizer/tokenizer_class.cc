@@ -19,7 +19,10 @@ const std::vector<TokenizerClass>& known_classes() {
       {"Qwen3_5Tokenizer",
        {{"unk_token", kEnd}, {"bos_token", ""}, {"eos_token", kEnd}, {"pad_token", kEnd}}},
       {"GPTNeoXTokenizer",
-       {{"unk_token", kEnd}, {"bos_token", kEnd}, {"eos_token", kEnd}, {"pad_token", "<|padding|>"}},
+       {{"unk_token", kEnd},
+        {"bos_token", kEnd},
+        {"eos_token", kEnd},
+        {"pad_token", "<|padding|>"}},
        true},
       {"GPT2Tokenizer",
        {{"unk_token", kEnd}, {"bos_token", kEnd}, {"eos_token", kEnd}, {"pad_token", ""}}},
@@ -77,7 +80,8 @@ std::string registered_class(std::string model_type) {
 }  // namespace
 
 TokenizerClass choose_tokenizer_class(const ClassHints& hints, std::string* note) {
-  const std::string& named = hints.tokenizer_class.empty() ? hints.model_class : hints.tokenizer_class;
+  const std::string& named =
+      hints.tokenizer_class.empty() ? hints.model_class : hints.tokenizer_class;
   const std::string plain = without_fast(named);
   const std::string registered = registered_class(hints.model_type);
   if (hints.own_code) {

@@ -30,9 +30,9 @@ struct TokenizerClass {
 
 // What decides about the class.
 struct ClassHints {
-  std::string model_type;         // config.json; "" if unknown
-  std::string model_class;        // config.json's tokenizer_class
-  std::string tokenizer_class;    // tokenizer_config.json's
+  std::string model_type;       // config.json; "" if unknown
+  std::string model_class;      // config.json's tokenizer_class
+  std::string tokenizer_class;  // tokenizer_config.json's
   bool has_tokenizer_class = false;
   bool own_code = false;          // tokenizer_config.json's auto_map
   bool names_byte_level = false;  // tokenizer.json does

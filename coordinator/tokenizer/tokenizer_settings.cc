@@ -26,8 +26,9 @@ bool is_standard(std::string_view key) {
   return std::find(std::begin(kStandard), std::end(kStandard), key) != std::end(kStandard);
 }
 
-// special_tokens_map.json's objects are tokens as they stand, and special. tokenizer_config.json's become tokens after
-// added_tokens.json has been read, which therefore does not see that its tokens are special.
+// special_tokens_map.json's objects are tokens as they stand, and special. tokenizer_config.json's
+// become tokens after added_tokens.json has been read, which therefore does not see that its tokens
+// are special.
 constexpr const char* kRead = "__read";
 void mark_as_read(Json& token) {
   token["special"] = true;
@@ -58,6 +59,12 @@ void set_field(std::vector<SettingsField>& fields, SettingsField field) {
   } else {
     *it = std::move(field);
   }
+}
+
+void note_content(const Json& token, absl::flat_hash_set<std::string>& contents) {
+  if (!token.is_object()) return;
+  const auto content = token.find("content");
+  if (content != token.end() && content->is_string()) contents.insert(content->get<std::string>());
 }
 
 class SettingsReader {
@@ -166,23 +173,20 @@ absl::Status SettingsReader::read_added_tokens() {
   absl::flat_hash_set<std::string> special;
   const auto note = [&special](const Json& token) {
     if (token.is_string()) special.insert(token.get<std::string>());
-    if (token.is_object() && token.contains(kRead)) {
-      const Json content = token.value("content", Json());
-      if (content.is_string()) special.insert(content.get<std::string>());
-    }
-
+    if (token.is_object() && token.contains(kRead)) note_content(token, special);
   };
   for (const char* key : kStandard) {
     if (const SettingsField* field = fields_.find(key)) note(field->value);
   }
-  if (const SettingsField* extra = fields_.find(kExtra); extra != nullptr && extra->value.is_array()) {
+  if (const SettingsField* extra = fields_.find(kExtra);
+      extra != nullptr && extra->value.is_array()) {
     for (const Json& token : extra->value) note(token);
   }
   for (const auto& [content, id] : files_.added_tokens.items()) {
     if (!id.is_number_integer()) {
       return bad_file(files_.added_tokens_file,
-                      absl::StrCat("the id of ", in_quotes(content), " must be a whole number, not ",
-                                   id.type_name()));
+                      absl::StrCat("the id of ", in_quotes(content),
+                                   " must be a whole number, not ", id.type_name()));
     }
     TokenSpec token;
     token.content = content;
@@ -224,9 +228,9 @@ absl::Status SettingsReader::name_standard_tokens() {
   // A file made for padded batches names its token there.
   const auto padding = file_.find("padding");
   const bool pads = padding != file_.end() && padding->is_object();
-  const bool class_has_pad = std::any_of(
-      chosen_.tokens.begin(), chosen_.tokens.end(),
-      [](const auto& token) { return std::string_view(token.first) == "pad_token"; });
+  const bool class_has_pad =
+      std::any_of(chosen_.tokens.begin(), chosen_.tokens.end(),
+                  [](const auto& token) { return std::string_view(token.first) == "pad_token"; });
   if (pads && !class_has_pad && !fields_.has("pad_token")) {
     ASSIGN_OR_RETURN(std::string pad,
                      string_field(*padding, "pad_token", "", absl::StrCat(source_, ": padding")));
@@ -281,8 +285,9 @@ absl::Status SettingsReader::name_tokens() {
 std::vector<TokenSpec> SettingsReader::tokens_to_add() const {
   absl::flat_hash_set<std::string> there;
   absl::flat_hash_set<std::string> named;
-  if (const auto tokens = file_.find("added_tokens"); chosen_.follows_file() && tokens != file_.end()) {
-    for (const Json& token : *tokens) there.insert(token.value("content", ""));
+  if (const auto tokens = file_.find("added_tokens");
+      chosen_.follows_file() && tokens != file_.end()) {
+    for (const Json& token : *tokens) note_content(token, there);
   }
   std::vector<TokenSpec> out;
   for (const auto& [id, token] : by_id_) {
@@ -319,7 +324,8 @@ absl::Status SettingsReader::read_flags(TokenizerSettings* out) const {
   const auto flag = [this](const char* key) -> absl::StatusOr<std::optional<bool>> {
     const SettingsField* field = fields_.find(key);
     if (field == nullptr || field->value.is_null()) return std::optional<bool>();
-    ASSIGN_OR_RETURN(const bool value, bool_field(Json{{key, field->value}}, key, false, field->file));
+    ASSIGN_OR_RETURN(const bool value,
+                     bool_field(Json{{key, field->value}}, key, false, field->file));
     return std::optional<bool>(value);
   };
   ASSIGN_OR_RETURN(out->add_bos_token, flag("add_bos_token"));

@@ -1,8 +1,8 @@
 #ifndef CONCLAVE_COORDINATOR_TOKENIZER_TOKENIZER_SETTINGS_H_
 #define CONCLAVE_COORDINATOR_TOKENIZER_TOKENIZER_SETTINGS_H_
 
-// What tokenizer_config.json, special_tokens_map.json and added_tokens.json add to a tokenizer.json,
-// in the order and with the precedence of transformers 5.24 (docs/tokenizers.md).
+// What tokenizer_config.json, special_tokens_map.json and added_tokens.json add to a
+// tokenizer.json, in the order and with the precedence of transformers 5.24 (docs/tokenizers.md).
 
 #include <map>
 #include <optional>

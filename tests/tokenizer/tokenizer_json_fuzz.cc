@@ -1,12 +1,15 @@
-// Arbitrary bytes as tokenizer.json: an error or a tokenizer that encodes and decodes, never a
-// crash and never without end. The streamed text must equal the decoded one for whatever file it
-// is.
+// Arbitrary bytes as tokenizer.json and, each behind a zero byte and where it is not empty,
+// tokenizer_config.json, special_tokens_map.json, added_tokens.json and config.json: an error or a
+// tokenizer that encodes and decodes, never a crash and never without end. The streamed text must
+// equal the decoded one for whatever files these are.
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "coordinator/tokenizer/tokenizer.h"
@@ -22,13 +25,31 @@ void check(bool condition) {
   if (!condition) std::abort();
 }
 
+conclave::coordinator::TokenizerFiles files_of(std::string_view bytes) {
+  conclave::coordinator::TokenizerFiles files;
+  files.folder = "fuzz";
+  const auto next = [&bytes] {
+    const size_t end = std::min(bytes.find('\0'), bytes.size());
+    std::string part(bytes.substr(0, end));
+    bytes.remove_prefix(std::min(end + 1, bytes.size()));
+    return part;
+  };
+  files.tokenizer_json = next();
+  for (std::optional<std::string>* file : {&files.tokenizer_config, &files.special_tokens_map,
+                                           &files.added_tokens, &files.model_config}) {
+    std::string part = next();
+    if (!part.empty()) *file = std::move(part);
+  }
+  return files;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using conclave::coordinator::DetokenizerStream;
   using conclave::coordinator::Tokenizer;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  const auto loaded = Tokenizer::from_json(bytes, "", "fuzz");
+  const auto loaded = Tokenizer::from_files(files_of(bytes));
   if (!loaded.ok()) {
     check(!loaded.status().message().empty());
     return 0;
