@@ -125,6 +125,8 @@ def draw(random, family, read, refused):
             config.pop(key, None)
         else:
             config[key] = value
+    if random.random() < 0.1:
+        config.pop("head_dim", None)
     for key in ("rope_scaling", "rope_parameters"):
         if random.random() < 0.4:
             config[key] = random.choice([None, {}] + [drawn_rope(random) for _ in range(6)])
@@ -193,7 +195,7 @@ def check_draws(dump, tables, differences):
                 try:
                     theirs, error = loaded(cls, family, config, pathlib.Path(folder)), ""
                 except Exception as problem:  # whatever the class raises is a refusal
-                    theirs, error = None, f"{type(problem).__name__}: {problem}".split("\n")[0][:200]
+                    theirs, error = None, " ".join(f"{type(problem).__name__}: {problem}".split())[:400]
                 compare(family, config, ours, theirs, error, counts, differences)
             print(f"{family}:", ", ".join(f"{what} {n}" for what, n in counts.items() if n))
             if counts["both read"] < DRAWS // len(CLASSES) // 3:
