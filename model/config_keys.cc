@@ -31,7 +31,7 @@ constexpr std::string_view kPadding = "batches here are not padded";
 constexpr std::string_view kGeneration =
     "settings of generation are dropped from config.json by transformers 5; "
     "generation_config.json holds them";
-constexpr std::string_view kNested = "a model inside a model";
+constexpr std::string_view kNested = "holds a model inside a model";
 
 constexpr ConfigKey read(std::string_view name, uint8_t families, bool null_allowed = true) {
   return {name, KeyRole::kRead, families, null_allowed, {}, {}};

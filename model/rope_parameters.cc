@@ -86,8 +86,10 @@ void check_partial(JsonFields* config, JsonFields* fields, RopeParameters* out) 
 
 int32_t read_original(JsonFields* config, JsonFields* fields, int32_t max_positions) {
   constexpr char kKey[] = "original_max_position_embeddings";
+  for (JsonFields* place : {config, fields}) {
+    if (place->given(kKey) && !place->has(kKey)) place->expected(kKey, "a number of tokens");
+  }
   JsonFields* from = config->given(kKey) ? config : fields;
-  if (from->given(kKey) && !from->has(kKey)) from->expected(kKey, "a number of tokens");
   return from->integer(kKey, max_positions, 1, kMaxPositions);
 }
 

@@ -16,6 +16,8 @@ def rope(config, head_dim):
     if int(head_dim * values.get("partial_rotary_factor", 1.0)) != head_dim:
         raise ValueError("cos and sin are narrower than the head they multiply")
     trained = config.max_position_embeddings
+    if kind in ("dynamic", "yarn", "longrope") and getattr(config, "head_dim", 0) is None:
+        raise TypeError("these functions multiply the head_dim that the class holds, here NoneType")
     if kind == "linear":
         factor = values["factor"]
         return kind, theta, [f / factor for f in plain(theta, head_dim)], 1.0, int(trained * factor)
