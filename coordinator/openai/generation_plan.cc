@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "coordinator/openai/encode_text.h"
+
 namespace conclave::coordinator {
 namespace {
 
@@ -100,8 +102,13 @@ void add_choices(const GenerationRequest& base, const SizedPrompt& prompt, Sessi
   }
 }
 
+EncodeLimits limits_of(const EngineStatus& engine, const std::atomic<bool>& gone) {
+  return {.max_tokens = static_cast<size_t>(engine.max_model_len), .cancelled = &gone};
+}
+
 std::optional<ApiError> completion_prompt_ids(const ServingContext& context,
                                               const CompletionRequest& request, size_t index,
+                                              const EncodeLimits& limits,
                                               std::vector<int32_t>* ids) {
   const TextOrTokens& prompt = request.prompts[index];
   const std::string param =
@@ -110,7 +117,10 @@ std::optional<ApiError> completion_prompt_ids(const ServingContext& context,
     *ids = *tokens;
     return check_token_ids(context, *ids, param);
   }
-  *ids = context.tokenizer->encode(std::get<std::string>(prompt), request.add_special_tokens);
+  if (auto error = encode_text(*context.tokenizer, std::get<std::string>(prompt),
+                               request.add_special_tokens, limits, param, ids)) {
+    return error;
+  }
   // An empty text is a prompt for models that have a token to begin with.
   const auto bos = context.tokenizer->token_id(context.tokenizer->bos_token());
   if (ids->empty() && bos.has_value()) ids->push_back(*bos);
@@ -120,10 +130,13 @@ std::optional<ApiError> completion_prompt_ids(const ServingContext& context,
 }  // namespace
 
 std::optional<ApiError> plan_chat(const ServingContext& context, ChatRequest request,
-                                  const EngineStatus& engine, SessionPlan* plan) {
+                                  const EngineStatus& engine, const std::atomic<bool>& gone,
+                                  SessionPlan* plan) {
   if (auto error = check_fields(context, request.fields)) return error;
   SizedPrompt prompt;
-  if (auto error = encode_chat(context, request.prompt, &prompt.ids)) return error;
+  if (auto error = check_template_fields(context, request.prompt)) return error;
+  if (auto error = encode_chat(context, request.prompt, limits_of(engine, gone), &prompt.ids))
+    return error;
   if (auto error = check_text_ids(context, prompt.ids, "messages")) return error;
   const int32_t fallback = context.defaults.max_new_tokens.value_or(engine.max_model_len);
   if (auto error =
@@ -137,12 +150,16 @@ std::optional<ApiError> plan_chat(const ServingContext& context, ChatRequest req
 }
 
 std::optional<ApiError> plan_completion(const ServingContext& context, CompletionRequest request,
-                                        const EngineStatus& engine, SessionPlan* plan) {
+                                        const EngineStatus& engine, const std::atomic<bool>& gone,
+                                        SessionPlan* plan) {
   if (auto error = check_fields(context, request.fields)) return error;
   std::vector<SizedPrompt> prompts(request.prompts.size());
   const int32_t fallback = context.defaults.max_new_tokens.value_or(kDefaultCompletionTokens);
   for (size_t i = 0; i < prompts.size(); ++i) {
-    if (auto error = completion_prompt_ids(context, request, i, &prompts[i].ids)) return error;
+    if (auto error = completion_prompt_ids(context, request, i, limits_of(engine, gone),
+                                           &prompts[i].ids)) {
+      return error;
+    }
     if (auto error = size_prompt(request.fields, engine.max_model_len, fallback, "prompt",
                                  &prompts[i])) {
       return error;

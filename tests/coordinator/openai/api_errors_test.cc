@@ -1,7 +1,7 @@
 // What a client is told when a request cannot be served.
 
 #include "coordinator/openai/requests.h"
-#include "coordinator/openai/text_worker.h"
+#include "coordinator/openai/text_workers.h"
 #include "tests/coordinator/openai/api_fixture.h"
 
 namespace conclave::coordinator {
