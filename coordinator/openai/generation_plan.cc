@@ -1,9 +1,11 @@
 #include "coordinator/openai/generation_plan.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "coordinator/openai/encode_text.h"
+#include "coordinator/openai/logprob_store.h"
 
 namespace conclave::coordinator {
 namespace {
@@ -102,6 +104,39 @@ void add_choices(const GenerationRequest& base, const SizedPrompt& prompt, Sessi
   }
 }
 
+// What a token of the answer takes until it is sent. Its text is an estimate, the rest is not.
+size_t bytes_per_token(const GenerationFields& fields) {
+  constexpr size_t kTextBytes = 8;
+  if (fields.stream) return 0;
+  return kTextBytes +
+         (fields.top_logprobs >= 0 ? LogprobStore::bytes_per_token(fields.top_logprobs) : 0);
+}
+
+// Of an echoed prompt: the logprobs of all of it are there before the first is sent.
+size_t bytes_per_echoed_token(const GenerationFields& fields) {
+  if (fields.top_logprobs < 0) return 0;
+  return sizeof(LogprobEntry) + LogprobStore::bytes_per_token(fields.top_logprobs);
+}
+
+// An answer that could not be held is refused before it is begun, not when it has grown too large.
+std::optional<ApiError> check_answer_size(const GenerationFields& fields, bool echo,
+                                          std::span<const SizedPrompt> prompts) {
+  size_t bytes = 0;
+  for (const SizedPrompt& prompt : prompts) {
+    bytes += static_cast<size_t>(prompt.max_tokens) * bytes_per_token(fields);
+    if (echo) bytes += prompt.ids.size() * bytes_per_echoed_token(fields);
+  }
+  bytes *= static_cast<size_t>(fields.n);
+  if (bytes <= kMaxAnswerBytes) return std::nullopt;
+  return bad_request("The answer could take " + std::to_string(bytes >> 20) +
+                         " MiB (answers x tokens x logprobs), and " +
+                         std::to_string(kMaxAnswerBytes >> 20) +
+                         " MiB are held for one; lower 'max_tokens', 'n' or the logprobs" +
+                         (fields.stream || echo ? "." : ", or set 'stream'."),
+                     fields.max_tokens.has_value() && fields.n > 1 ? "n" : "max_tokens",
+                     "invalid_value");
+}
+
 EncodeLimits limits_of(const EngineStatus& engine, const std::atomic<bool>& gone) {
   return {.max_tokens = static_cast<size_t>(engine.max_model_len), .cancelled = &gone};
 }
@@ -143,6 +178,7 @@ std::optional<ApiError> plan_chat(const ServingContext& context, ChatRequest req
           size_prompt(request.fields, engine.max_model_len, fallback, "messages", &prompt)) {
     return error;
   }
+  if (auto error = check_answer_size(request.fields, false, {&prompt, 1})) return error;
   const GenerationRequest base = request_template(context, request.fields);
   fill_plan(context, request.fields, engine, true, plan);
   add_choices(base, prompt, plan);
@@ -165,6 +201,7 @@ std::optional<ApiError> plan_completion(const ServingContext& context, Completio
       return error;
     }
   }
+  if (auto error = check_answer_size(request.fields, request.echo, prompts)) return error;
   GenerationRequest base = request_template(context, request.fields);
   if (request.echo && request.fields.top_logprobs >= 0)
     base.prompt_top_logprobs = request.fields.top_logprobs;

@@ -42,9 +42,8 @@ bool TextQueue::push(TextJob job) {
 }
 
 std::optional<TextJob> TextQueue::pop(const std::function<bool(const TextJob&)>& may_take) {
-  const auto found = std::find_if(waiting_.begin(), waiting_.end(), [&](const Waiting& waiting) {
-    return may_take(waiting.job);
-  });
+  const auto found = std::find_if(waiting_.begin(), waiting_.end(),
+                                  [&](const Waiting& waiting) { return may_take(waiting.job); });
   if (found == waiting_.end()) return std::nullopt;
   now_ = std::max(now_, found->finish);
   std::erase_if(finish_of_client_, [this](const auto& client) { return client.second <= now_; });

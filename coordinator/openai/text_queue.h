@@ -28,7 +28,8 @@ struct TextQueueLimits {
 // Which text is read next: self-clocked fair queueing by bytes, so that a short text does not wait
 // for long ones, one client's texts do not wait for another's, and nobody waits for ever. A client
 // may hold half of the queue. No threads, no clock; not thread-safe.
-// Source: Golestani, "A Self-Clocked Fair Queueing Scheme for Broadband Applications", INFOCOM 1994.
+// Source: Golestani, "A Self-Clocked Fair Queueing Scheme for Broadband Applications", INFOCOM
+// 1994.
 class TextQueue {
  public:
   // Beyond, a text takes long enough for others to mind (see TextWorkers).
@@ -54,9 +55,9 @@ class TextQueue {
   void remove(size_t index);
 
   const TextQueueLimits limits_;
-  std::vector<Waiting> waiting_;  // by finish, then by arrival
+  std::vector<Waiting> waiting_;                      // by finish, then by arrival
   std::map<std::string, uint64_t> finish_of_client_;  // beyond now_
-  uint64_t now_ = 0;  // finish of the job that was taken last
+  uint64_t now_ = 0;                                  // finish of the job that was taken last
   size_t bytes_ = 0;
 };
 

@@ -99,10 +99,9 @@ RouteHandler off_the_loop(std::shared_ptr<TextWorkers> workers, TextHandler hand
     const size_t bytes = request.body.size();
     // Shared: the responder must be at hand when the queue is full, and jobs are copied.
     auto shared = std::make_shared<HttpRequest>(std::move(request));
-    const bool accepted =
-        workers->post({client, bytes, gone, [handler, shared, responder, gone] {
-                         handle(handler, std::move(*shared), responder, *gone);
-                       }});
+    const bool accepted = workers->post({client, bytes, gone, [handler, shared, responder, gone] {
+                                           handle(handler, std::move(*shared), responder, *gone);
+                                         }});
     if (!accepted) respond_error(*responder, too_many());
   };
 }

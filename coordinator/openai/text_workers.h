@@ -48,9 +48,8 @@ class TextWorkers {
 };
 
 // gone: becomes true when the client has left; nobody reads an answer then.
-using TextHandler =
-    std::function<void(HttpRequest request, std::shared_ptr<HttpResponder> responder,
-                       const std::atomic<bool>& gone)>;
+using TextHandler = std::function<void(
+    HttpRequest request, std::shared_ptr<HttpResponder> responder, const std::atomic<bool>& gone)>;
 // The handler, on the workers' threads for bodies of more than kInlineBodyBytes; 429 where too much
 // waits. It may then not assume to be on the connection's strand. A client is an API key; without
 // keys every request is one, because addresses say little behind a proxy.

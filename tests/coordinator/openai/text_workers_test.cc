@@ -69,7 +69,8 @@ TEST(TextWorkers, WhatNobodyWaitsForIsNotBegun) {
   std::promise<void> done;
   bool ran = false;
   TextWorkers workers;
-  ASSERT_TRUE(workers.post({"a", 1, std::make_shared<std::atomic<bool>>(true), [&] { ran = true; }}));
+  ASSERT_TRUE(
+      workers.post({"a", 1, std::make_shared<std::atomic<bool>>(true), [&] { ran = true; }}));
   ASSERT_TRUE(workers.post(job("a", 2, [&] { done.set_value(); })));
   done.get_future().wait();
   EXPECT_FALSE(ran);
