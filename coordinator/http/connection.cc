@@ -219,6 +219,7 @@ void Connection::disconnect() {
     report_exchange();
   }
   state_ = State::kClosed;
+  source_ = nullptr;
   deadline_ns_ = 0;
   heartbeat_ns_ = 0;
   boost::system::error_code ignored;

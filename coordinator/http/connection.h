@@ -80,6 +80,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool is_current(uint64_t seq) const;
   void respond(uint64_t seq, int status, const HttpHeaders& headers, std::string body);
   void begin_stream(uint64_t seq, int status, const HttpHeaders& headers, HttpHeartbeat heartbeat);
+  void respond_from(uint64_t seq, int status, const HttpHeaders& headers, HttpBodySource source);
   void write(uint64_t seq, std::string_view chunk);
   void finish(uint64_t seq);
   void set_on_disconnect(uint64_t seq, std::function<void()> callback);
@@ -87,6 +88,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void send_error(ApiError error);
   void append_stream(std::string_view chunk);
+  void pull();
   void flush();
   void start_write();
   void on_write(boost::system::error_code error, size_t bytes);
@@ -122,6 +124,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   BodyFraming framing_ = BodyFraming::kContentLength;
   std::function<void()> on_disconnect_;
   HttpHeartbeat heartbeat_;
+  HttpBodySource source_;  // of the answer that is being sent; null: none
 
   std::string pending_;  // to be written after writing_
   std::string writing_;

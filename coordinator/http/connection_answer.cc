@@ -45,6 +45,24 @@ void Connection::begin_stream(uint64_t seq, int status, const HttpHeaders& heade
   flush();
 }
 
+void Connection::respond_from(uint64_t seq, int status, const HttpHeaders& headers,
+                              HttpBodySource source) {
+  if (!is_current(seq) || answer_ != Answer::kNone) return;
+  if (!head_only_) source_ = std::move(source);
+  begin_stream(seq, status, headers, {});
+  if (head_only_) finish(seq);
+}
+
+// Everything is written: what comes next.
+void Connection::pull() {
+  std::string piece;
+  const bool more = source_(&piece);
+  append_stream(piece);
+  if (more && !piece.empty()) return flush();
+  source_ = nullptr;
+  finish(seq_);
+}
+
 void Connection::append_stream(std::string_view chunk) {
   if (head_only_) return;
   if (framing_ == BodyFraming::kChunked) {
@@ -93,7 +111,7 @@ void Connection::set_on_disconnect(uint64_t seq, std::function<void()> callback)
 }
 
 void Connection::abandon(uint64_t seq) {
-  if (!is_current(seq)) return;
+  if (!is_current(seq) || source_) return;  // a source goes on by itself
   if (answer_ == Answer::kStreaming) {
     // Without its last chunk the stream is cut, as far as the client can tell.
     keep_alive_ = false;
@@ -162,6 +180,7 @@ void Connection::on_write(boost::system::error_code error, size_t bytes) {
   writing_.clear();
   written_ = 0;
   if (!pending_.empty()) return flush();
+  if (source_) return pull();
   // Nothing is owed to the client: the write deadline gives way to that of the state.
   if (state_ == State::kAnswering) {
     deadline_ns_.store(0, std::memory_order_relaxed);

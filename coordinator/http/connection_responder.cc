@@ -35,6 +35,15 @@ void ConnectionResponder::begin_stream(int status, HttpHeaders headers, HttpHear
                         });
 }
 
+void ConnectionResponder::respond_from(int status, HttpHeaders headers, HttpBodySource source) {
+  if (stopped()) return;
+  boost::asio::dispatch(connection_->socket_.get_executor(),
+                        [connection = connection_, seq = seq_, status, headers = std::move(headers),
+                         source = std::move(source)]() mutable {
+                          connection->respond_from(seq, status, headers, std::move(source));
+                        });
+}
+
 void ConnectionResponder::write(std::string chunk) {
   if (stopped()) return;
   boost::asio::dispatch(connection_->socket_.get_executor(),

@@ -15,6 +15,7 @@ class ConnectionResponder : public HttpResponder {
   ~ConnectionResponder() override;
   void respond(int status, HttpHeaders headers, std::string body) override;
   void begin_stream(int status, HttpHeaders headers, HttpHeartbeat heartbeat) override;
+  void respond_from(int status, HttpHeaders headers, HttpBodySource source) override;
   void write(std::string chunk) override;
   void finish() override;
   void on_disconnect(std::function<void()> callback) override;

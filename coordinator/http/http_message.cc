@@ -73,4 +73,11 @@ std::string choose_request_id(std::string_view from_client) {
   return std::string(from_client);
 }
 
+void HttpResponder::respond_from(int status, HttpHeaders headers, HttpBodySource source) {
+  std::string body;
+  while (source(&body)) {
+  }
+  respond(status, std::move(headers), std::move(body));
+}
+
 }  // namespace conclave::coordinator

@@ -43,6 +43,9 @@ struct HttpHeartbeat {
   std::chrono::milliseconds period{0};  // 0: none
 };
 
+// Appends the next piece of a body, one byte or more; false: that was the last.
+using HttpBodySource = std::function<bool(std::string* piece)>;
+
 // Answers one request. Any thread may call; calls take effect in order, on the connection's own
 // strand (one at a time). After the client is gone every call does nothing. Dropping the last
 // reference without an answer sends 500, or cuts a stream that was not finished.
@@ -50,6 +53,10 @@ class HttpResponder {
  public:
   virtual ~HttpResponder() = default;
   virtual void respond(int status, HttpHeaders headers, std::string body) = 0;
+  // A whole answer that is asked for piece by piece as the client takes it, on the strand: it need
+  // not be in memory at once. The source is dropped after its last piece or when the client leaves.
+  // This default asks for all of it and responds.
+  virtual void respond_from(int status, HttpHeaders headers, HttpBodySource source);
   virtual void begin_stream(int status, HttpHeaders headers, HttpHeartbeat heartbeat) = 0;
   // Queued without limit of time, but a client that lets more than max_stream_queue_bytes pile up
   // is dropped.

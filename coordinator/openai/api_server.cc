@@ -39,10 +39,10 @@ ReadyProbeOptions probe_options(const ApiServerOptions& options, const Tokenizer
 std::shared_ptr<Router> make_router(const ApiServerOptions& options,
                                     std::shared_ptr<ServingContext> context) {
   auto router = std::make_shared<Router>();
-  const auto worker = std::make_shared<TextWorker>();
-  add_generation_endpoints(*router, context, worker);
+  const auto workers = std::make_shared<TextWorkers>();
+  add_generation_endpoints(*router, context, workers);
   add_info_endpoints(*router, context);
-  add_tokenizer_endpoints(*router, context, worker);
+  add_tokenizer_endpoints(*router, context, workers);
   for (const char* method : {"GET", "POST", "DELETE"})
     router->add(method, "/admin/*",
                 [](HttpRequest, const std::string&, std::shared_ptr<HttpResponder> responder) {

@@ -33,10 +33,10 @@ std::optional<ApiError> check_encodings(std::string_view list) {
   while (!list.empty()) {
     const std::string_view coding = take_until(&list, ',');
     if (coding.empty() || equals_ignoring_case(coding, "identity")) continue;
-    ApiError error = unsupported("The body comes with \"Content-Encoding: " +
-                                     std::string(coding.substr(0, 64)) +
-                                     "\", which this server does not decode: send it uncompressed.",
-                                 "unsupported_content_encoding");
+    ApiError error =
+        unsupported("The body comes with \"Content-Encoding: " + std::string(coding.substr(0, 64)) +
+                        "\", which this server does not decode: send it uncompressed.",
+                    "unsupported_content_encoding");
     error.headers.push_back({"Accept-Encoding", "identity"});
     return error;
   }

@@ -93,11 +93,7 @@ std::string Choice::logprobs_json(const std::vector<LogprobEntry>& entries) cons
   if (!wants_logprobs()) return "null";
   const LogprobsStyle style{tokenizer_.get(), options_.top_logprobs, options_.tokens_as_ids};
   std::string out;
-  if (options_.chat) {
-    append_chat_logprobs(&out, style, entries);
-  } else {
-    append_completion_logprobs(&out, style, entries);
-  }
+  LogprobsFormat(style, options_.chat).append(&out, entries);
   return out;
 }
 

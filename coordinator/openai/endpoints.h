@@ -8,18 +8,18 @@
 
 #include "coordinator/http/router.h"
 #include "coordinator/openai/serving_context.h"
-#include "coordinator/openai/text_worker.h"
+#include "coordinator/openai/text_workers.h"
 
 namespace conclave::coordinator {
 
 // /v1/chat/completions, /v1/completions
 void add_generation_endpoints(Router& router, std::shared_ptr<ServingContext> context,
-                              const std::shared_ptr<TextWorker>& worker);
+                              const std::shared_ptr<TextWorkers>& workers);
 // /v1/models, /v1/models/{id}, /health, /version
 void add_info_endpoints(Router& router, std::shared_ptr<ServingContext> context);
 // /tokenize, /detokenize and the same below /v1
 void add_tokenizer_endpoints(Router& router, std::shared_ptr<ServingContext> context,
-                             const std::shared_ptr<TextWorker>& worker);
+                             const std::shared_ptr<TextWorkers>& workers);
 
 // 415, with the sentence that says what to send, for a body that is compressed, not JSON or not
 // UTF-8. A body that does not say what it is counts as JSON.

@@ -11,7 +11,8 @@ namespace {
 // parse: body -> Request; plan: Request -> SessionPlan.
 template <typename Request, typename Parse, typename Plan>
 void generate(ServingContext& context, const HttpRequest& http,
-              std::shared_ptr<HttpResponder> responder, Parse parse, Plan make_plan) {
+              std::shared_ptr<HttpResponder> responder, const std::atomic<bool>& gone, Parse parse,
+              Plan make_plan) {
   if (const auto error = check_body_headers(http)) return respond_error(*responder, *error);
   Request request;
   if (const auto error = parse(http.body, &request)) return respond_error(*responder, *error);
@@ -22,7 +23,7 @@ void generate(ServingContext& context, const HttpRequest& http,
   // Before it has loaded the model the engine does not know how long a context may be.
   if (engine.max_model_len <= 0) return respond_error(*responder, not_ready_error(engine));
   SessionPlan plan;
-  if (const auto error = make_plan(context, std::move(request), engine, &plan)) {
+  if (const auto error = make_plan(context, std::move(request), engine, gone, &plan)) {
     return respond_error(*responder, *error);
   }
   for (GenerationRequest& choice : plan.requests) choice.request_id = http.request_id;
@@ -36,17 +37,19 @@ void generate(ServingContext& context, const HttpRequest& http,
 }  // namespace
 
 void add_generation_endpoints(Router& router, std::shared_ptr<ServingContext> context,
-                              const std::shared_ptr<TextWorker>& worker) {
+                              const std::shared_ptr<TextWorkers>& workers) {
   router.add("POST", "/v1/chat/completions",
-             off_the_loop(worker, [context](HttpRequest request, const std::string&,
-                                            std::shared_ptr<HttpResponder> responder) {
-               generate<ChatRequest>(*context, request, std::move(responder), parse_chat_request,
-                                     plan_chat);
+             off_the_loop(workers, [context](const HttpRequest& request,
+                                             std::shared_ptr<HttpResponder> responder,
+                                             const std::atomic<bool>& gone) {
+               generate<ChatRequest>(*context, request, std::move(responder), gone,
+                                     parse_chat_request, plan_chat);
              }));
   router.add("POST", "/v1/completions",
-             off_the_loop(worker, [context](HttpRequest request, const std::string&,
-                                            std::shared_ptr<HttpResponder> responder) {
-               generate<CompletionRequest>(*context, request, std::move(responder),
+             off_the_loop(workers, [context](const HttpRequest& request,
+                                             std::shared_ptr<HttpResponder> responder,
+                                             const std::atomic<bool>& gone) {
+               generate<CompletionRequest>(*context, request, std::move(responder), gone,
                                            parse_completion_request, plan_completion);
              }));
 }

@@ -1,8 +1,11 @@
 #include "coordinator/openai/generation_plan.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
+#include "coordinator/openai/encode_text.h"
+#include "coordinator/openai/logprob_store.h"
 #include "coordinator/openai/special_stops.h"
 
 namespace conclave::coordinator {
@@ -102,8 +105,46 @@ void add_choices(const GenerationRequest& base, const SizedPrompt& prompt, Sessi
   }
 }
 
+// What a token of the answer takes until it is sent. Its text is an estimate, the rest is not.
+size_t bytes_per_token(const GenerationFields& fields) {
+  constexpr size_t kTextBytes = 8;
+  if (fields.stream) return 0;
+  return kTextBytes +
+         (fields.top_logprobs >= 0 ? LogprobStore::bytes_per_token(fields.top_logprobs) : 0);
+}
+
+// Of an echoed prompt: the logprobs of all of it are there before the first is sent.
+size_t bytes_per_echoed_token(const GenerationFields& fields) {
+  if (fields.top_logprobs < 0) return 0;
+  return sizeof(LogprobEntry) + LogprobStore::bytes_per_token(fields.top_logprobs);
+}
+
+// An answer that could not be held is refused before it is begun, not when it has grown too large.
+std::optional<ApiError> check_answer_size(const GenerationFields& fields, bool echo,
+                                          std::span<const SizedPrompt> prompts) {
+  size_t bytes = 0;
+  for (const SizedPrompt& prompt : prompts) {
+    bytes += static_cast<size_t>(prompt.max_tokens) * bytes_per_token(fields);
+    if (echo) bytes += prompt.ids.size() * bytes_per_echoed_token(fields);
+  }
+  bytes *= static_cast<size_t>(fields.n);
+  if (bytes <= kMaxAnswerBytes) return std::nullopt;
+  return bad_request("The answer could take " + std::to_string(bytes >> 20) +
+                         " MiB (answers x tokens x logprobs), and " +
+                         std::to_string(kMaxAnswerBytes >> 20) +
+                         " MiB are held for one; lower 'max_tokens', 'n' or the logprobs" +
+                         (fields.stream || echo ? "." : ", or set 'stream'."),
+                     fields.max_tokens.has_value() && fields.n > 1 ? "n" : "max_tokens",
+                     "invalid_value");
+}
+
+EncodeLimits limits_of(const EngineStatus& engine, const std::atomic<bool>& gone) {
+  return {.max_tokens = static_cast<size_t>(engine.max_model_len), .cancelled = &gone};
+}
+
 std::optional<ApiError> completion_prompt_ids(const ServingContext& context,
                                               const CompletionRequest& request, size_t index,
+                                              const EncodeLimits& limits,
                                               std::vector<int32_t>* ids) {
   const TextOrTokens& prompt = request.prompts[index];
   const std::string param =
@@ -112,7 +153,10 @@ std::optional<ApiError> completion_prompt_ids(const ServingContext& context,
     *ids = *tokens;
     return check_token_ids(context, *ids, param);
   }
-  *ids = context.tokenizer->encode(std::get<std::string>(prompt), request.add_special_tokens);
+  if (auto error = encode_text(*context.tokenizer, std::get<std::string>(prompt),
+                               request.add_special_tokens, limits, param, ids)) {
+    return error;
+  }
   // An empty text is a prompt for models that have a token to begin with.
   const auto bos = context.tokenizer->token_id(context.tokenizer->bos_token());
   if (ids->empty() && bos.has_value()) ids->push_back(*bos);
@@ -122,17 +166,21 @@ std::optional<ApiError> completion_prompt_ids(const ServingContext& context,
 }  // namespace
 
 std::optional<ApiError> plan_chat(const ServingContext& context, ChatRequest request,
-                                  const EngineStatus& engine, SessionPlan* plan) {
+                                  const EngineStatus& engine, const std::atomic<bool>& gone,
+                                  SessionPlan* plan) {
   if (auto error = check_fields(context, request.fields)) return error;
   if (auto error = stop_at_special_tokens(*context.tokenizer, context.vocab_size, &request.fields)) return error;
   SizedPrompt prompt;
-  if (auto error = encode_chat(context, request.prompt, &prompt.ids)) return error;
+  if (auto error = check_template_fields(context, request.prompt)) return error;
+  if (auto error = encode_chat(context, request.prompt, limits_of(engine, gone), &prompt.ids))
+    return error;
   if (auto error = check_text_ids(context, prompt.ids, "messages")) return error;
   const int32_t fallback = context.defaults.max_new_tokens.value_or(engine.max_model_len);
   if (auto error =
           size_prompt(request.fields, engine.max_model_len, fallback, "messages", &prompt)) {
     return error;
   }
+  if (auto error = check_answer_size(request.fields, false, {&prompt, 1})) return error;
   const GenerationRequest base = request_template(context, request.fields);
   fill_plan(context, request.fields, engine, true, plan);
   add_choices(base, prompt, plan);
@@ -140,18 +188,23 @@ std::optional<ApiError> plan_chat(const ServingContext& context, ChatRequest req
 }
 
 std::optional<ApiError> plan_completion(const ServingContext& context, CompletionRequest request,
-                                        const EngineStatus& engine, SessionPlan* plan) {
+                                        const EngineStatus& engine, const std::atomic<bool>& gone,
+                                        SessionPlan* plan) {
   if (auto error = check_fields(context, request.fields)) return error;
   if (auto error = stop_at_special_tokens(*context.tokenizer, context.vocab_size, &request.fields)) return error;
   std::vector<SizedPrompt> prompts(request.prompts.size());
   const int32_t fallback = context.defaults.max_new_tokens.value_or(kDefaultCompletionTokens);
   for (size_t i = 0; i < prompts.size(); ++i) {
-    if (auto error = completion_prompt_ids(context, request, i, &prompts[i].ids)) return error;
+    if (auto error = completion_prompt_ids(context, request, i, limits_of(engine, gone),
+                                           &prompts[i].ids)) {
+      return error;
+    }
     if (auto error = size_prompt(request.fields, engine.max_model_len, fallback, "prompt",
                                  &prompts[i])) {
       return error;
     }
   }
+  if (auto error = check_answer_size(request.fields, request.echo, prompts)) return error;
   GenerationRequest base = request_template(context, request.fields);
   if (request.echo && request.fields.top_logprobs >= 0)
     base.prompt_top_logprobs = request.fields.top_logprobs;

@@ -4,6 +4,7 @@
 // From a parsed request to what the engine shall do: checks against the model, prompts as token
 // ids, limits.
 
+#include <atomic>
 #include <optional>
 #include <string>
 
@@ -12,10 +13,13 @@
 
 namespace conclave::coordinator {
 
+// gone: the client has left; tokenising then ends early, with an error that nobody reads.
 std::optional<ApiError> plan_chat(const ServingContext& context, ChatRequest request,
-                                  const EngineStatus& engine, SessionPlan* plan);
+                                  const EngineStatus& engine, const std::atomic<bool>& gone,
+                                  SessionPlan* plan);
 std::optional<ApiError> plan_completion(const ServingContext& context, CompletionRequest request,
-                                        const EngineStatus& engine, SessionPlan* plan);
+                                        const EngineStatus& engine, const std::atomic<bool>& gone,
+                                        SessionPlan* plan);
 
 }  // namespace conclave::coordinator
 

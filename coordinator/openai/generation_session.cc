@@ -6,6 +6,15 @@
 #include "coordinator/openai/status_error.h"
 
 namespace conclave::coordinator {
+namespace {
+
+// Tokens of an answer that is not streamed wait here until there are so many.
+constexpr size_t kMaxQueuedEvents = 256;
+// A whole answer of up to this is sent as one text, with its length; longer ones in pieces.
+constexpr size_t kWholeBytes = size_t{256} << 10;
+constexpr size_t kPieceBytes = size_t{64} << 10;
+
+}  // namespace
 
 class GenerationSession::Listener : public GenerationListener {
  public:
@@ -29,14 +38,14 @@ GenerationSession::GenerationSession(SessionPlan plan, Engine& engine,
                                      std::shared_ptr<HttpResponder> responder)
     : plan_(std::move(plan)),
       engine_(engine),
+      tokenizer_(std::move(tokenizer)),
       last_token_ns_(std::move(last_token_ns)),
       responder_(std::move(responder)),
       format_(plan_.identity, plan_.include_usage) {
   choices_.reserve(plan_.requests.size());
   for (const GenerationRequest& request : plan_.requests)
-    choices_.emplace_back(tokenizer, plan_.choice, request.prompt);
+    choices_.emplace_back(tokenizer_, plan_.choice, request.prompt);
   finished_.resize(choices_.size());
-  entries_.resize(choices_.size());
   open_choices_ = choices_.size();
 }
 
@@ -59,13 +68,12 @@ void GenerationSession::start() {
   });
 }
 
-bool GenerationSession::must_wake(const Event& event) const {
-  return plan_.stream || !plan_.choice.text.stop.empty() ||
+bool GenerationSession::must_wake(const Event& event, size_t queued) const {
+  return plan_.stream || queued >= kMaxQueuedEvents || !plan_.choice.text.stop.empty() ||
          std::holds_alternative<GenerationEnd>(event);
 }
 
 void GenerationSession::enqueue(size_t choice, Event event) {
-  const bool wake = must_wake(event);
   if (std::holds_alternative<GeneratedToken>(event)) {
     // Also of answers that are not streamed: it is what /ready goes by.
     const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -73,6 +81,7 @@ void GenerationSession::enqueue(size_t choice, Event event) {
   }
   {
     std::lock_guard lock(mutex_);
+    const bool wake = must_wake(event, queue_.size());
     queue_.push_back({choice, std::move(event)});
     if (!wake || drain_posted_) return;
     drain_posted_ = true;
@@ -142,7 +151,7 @@ void GenerationSession::emit(size_t index, const ChoiceOutput& output) {
     return;
   }
   finished_[index].text.append(output.text);
-  entries_[index].insert(entries_[index].end(), output.entries.begin(), output.entries.end());
+  finished_[index].logprobs.append(output.entries);
 }
 
 void GenerationSession::finish_text(size_t index) {
@@ -175,9 +184,24 @@ void GenerationSession::complete() {
     flush();
     return responder_->finish();
   }
-  for (size_t i = 0; i < choices_.size(); ++i)
-    finished_[i].logprobs = choices_[i].logprobs_json(entries_[i]);
-  respond_json(*responder_, 200, render_response(plan_.identity, finished_, usage()));
+  respond_whole();
+}
+
+void GenerationSession::respond_whole() {
+  LogprobsWish logprobs;
+  if (plan_.choice.top_logprobs >= 0)
+    logprobs = {tokenizer_, plan_.choice.top_logprobs, plan_.choice.tokens_as_ids};
+  auto body = std::make_shared<AnswerBody>(plan_.identity, std::move(finished_), usage(),
+                                           std::move(logprobs));
+  std::string first;
+  if (!body->next(&first, kWholeBytes)) return respond_json(*responder_, 200, std::move(first));
+  responder_->respond_from(
+      200, {{"Content-Type", "application/json"}},
+      [body, first = std::move(first)](std::string* piece) mutable {
+        if (first.empty()) return body->next(piece, kPieceBytes);
+        piece->append(std::exchange(first, {}));
+        return true;
+      });
 }
 
 void GenerationSession::fail(const absl::Status& status) {

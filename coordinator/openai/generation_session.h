@@ -16,6 +16,7 @@
 
 #include "coordinator/engine/engine.h"
 #include "coordinator/http/http_message.h"
+#include "coordinator/openai/answer_body.h"
 #include "coordinator/openai/choice.h"
 #include "coordinator/openai/response_format.h"
 
@@ -58,7 +59,7 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
   class Listener;
 
   void enqueue(size_t choice, Event event);  // engine's thread
-  bool must_wake(const Event& event) const;
+  bool must_wake(const Event& event, size_t queued) const;
   void drain();
   void handle(size_t index, PromptPart part);
   void handle(size_t index, GeneratedToken token);
@@ -69,6 +70,7 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
   void begin_stream_late();
   void finish_text(size_t index);
   void complete();
+  void respond_whole();
   void fail(const absl::Status& status);
   void flush();
   void cancel_all();
@@ -76,14 +78,14 @@ class GenerationSession : public std::enable_shared_from_this<GenerationSession>
 
   SessionPlan plan_;
   Engine& engine_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
   const std::shared_ptr<std::atomic<int64_t>> last_token_ns_;
   const std::shared_ptr<HttpResponder> responder_;
   const StreamFormat format_;
 
   // Strand only.
   std::vector<Choice> choices_;
-  std::vector<FinishedChoice> finished_;            // not streaming: text so far
-  std::vector<std::vector<LogprobEntry>> entries_;  // not streaming
+  std::vector<FinishedChoice> finished_;  // not streaming: what there is so far
   size_t open_choices_ = 0;
   bool stream_begun_ = false;
   bool done_ = false;

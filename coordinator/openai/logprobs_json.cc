@@ -1,6 +1,7 @@
 #include "coordinator/openai/logprobs_json.h"
 
 #include <algorithm>
+#include <array>
 
 #include "coordinator/http/json_text.h"
 
@@ -41,16 +42,6 @@ size_t shown_alternatives(const LogprobsStyle& style, const LogprobEntry& entry)
   return std::min(entry.top.size(), static_cast<size_t>(std::max(style.top, 0)));
 }
 
-template <typename F>
-void append_array(std::string* out, std::span<const LogprobEntry> entries, F append_element) {
-  out->push_back('[');
-  for (size_t i = 0; i < entries.size(); ++i) {
-    if (i != 0) out->push_back(',');
-    append_element(entries[i]);
-  }
-  out->push_back(']');
-}
-
 // {token:logprob}. Different tokens can have the same text (halves of characters); the likelier one
 // is kept, since a key may occur once only.
 void append_top_map(std::string* out, const LogprobsStyle& style, const LogprobEntry& entry) {
@@ -78,39 +69,56 @@ void append_top_map(std::string* out, const LogprobsStyle& style, const LogprobE
   out->push_back('}');
 }
 
-}  // namespace
-
-void append_chat_logprobs(std::string* out, const LogprobsStyle& style,
-                          std::span<const LogprobEntry> entries) {
-  out->append("{\"content\":");
-  append_array(out, entries, [&](const LogprobEntry& entry) {
-    append_chat_token(out, style, entry.token, entry.logprob);
-    out->append(",\"top_logprobs\":[");
-    for (size_t i = 0; i < shown_alternatives(style, entry); ++i) {
-      if (i != 0) out->push_back(',');
-      append_chat_token(out, style, entry.top[i].token, entry.top[i].logprob);
-      out->push_back('}');
-    }
-    out->append("]}");
-  });
-  out->append(",\"refusal\":null}");
+// {"token",…,"top_logprobs":[…]}
+void append_chat_entry(std::string* out, const LogprobsStyle& style, const LogprobEntry& entry) {
+  append_chat_token(out, style, entry.token, entry.logprob);
+  out->append(",\"top_logprobs\":[");
+  for (size_t i = 0; i < shown_alternatives(style, entry); ++i) {
+    if (i != 0) out->push_back(',');
+    append_chat_token(out, style, entry.top[i].token, entry.top[i].logprob);
+    out->push_back('}');
+  }
+  out->append("]}");
 }
 
-void append_completion_logprobs(std::string* out, const LogprobsStyle& style,
-                                std::span<const LogprobEntry> entries) {
-  out->append("{\"tokens\":");
-  append_array(out, entries, [&](const LogprobEntry& entry) {
-    append_json_string(out, token_text(style, entry.token));
-  });
-  out->append(",\"token_logprobs\":");
-  append_array(out, entries,
-               [&](const LogprobEntry& entry) { append_optional_logprob(out, entry.logprob); });
-  out->append(",\"top_logprobs\":");
-  append_array(out, entries, [&](const LogprobEntry& entry) { append_top_map(out, style, entry); });
-  out->append(",\"text_offset\":");
-  append_array(out, entries,
-               [&](const LogprobEntry& entry) { append_json_int(out, entry.text_offset); });
-  out->push_back('}');
+enum CompletionPart : size_t { kTokens, kTokenLogprobs, kTopLogprobs, kTextOffset };
+constexpr std::array kCompletionParts = {"tokens", "token_logprobs", "top_logprobs", "text_offset"};
+
+}  // namespace
+
+void LogprobsFormat::begin_part(std::string* out, size_t part) const {
+  out->append(part == 0 ? "{\"" : ",\"");
+  out->append(chat_ ? "content" : kCompletionParts[part]).append("\":[");
+}
+
+void LogprobsFormat::append_entry(std::string* out, size_t part, const LogprobEntry& entry) const {
+  if (chat_) return append_chat_entry(out, style_, entry);
+  switch (part) {
+    case kTokens:
+      return append_json_string(out, token_text(style_, entry.token));
+    case kTokenLogprobs:
+      return append_optional_logprob(out, entry.logprob);
+    case kTopLogprobs:
+      return append_top_map(out, style_, entry);
+    case kTextOffset:
+      return append_json_int(out, entry.text_offset);
+  }
+}
+
+void LogprobsFormat::end_part(std::string* out, size_t part) const {
+  out->push_back(']');
+  if (part + 1 == parts()) out->append(chat_ ? ",\"refusal\":null}" : "}");
+}
+
+void LogprobsFormat::append(std::string* out, std::span<const LogprobEntry> entries) const {
+  for (size_t part = 0; part < parts(); ++part) {
+    begin_part(out, part);
+    for (size_t i = 0; i < entries.size(); ++i) {
+      if (i != 0) out->push_back(',');
+      append_entry(out, part, entries[i]);
+    }
+    end_part(out, part);
+  }
 }
 
 }  // namespace conclave::coordinator

@@ -25,13 +25,25 @@ struct LogprobsStyle {
   bool tokens_as_ids = false;  // "token_id:17" instead of text
 };
 
-// {"content":[{"token","logprob","bytes","top_logprobs":[…]}],"refusal":null}
-void append_chat_logprobs(std::string* out, const LogprobsStyle& style,
-                          std::span<const LogprobEntry> entries);
-// {"tokens","token_logprobs","top_logprobs","text_offset"}; top_logprobs holds the token itself as
-// well.
-void append_completion_logprobs(std::string* out, const LogprobsStyle& style,
-                                std::span<const LogprobEntry> entries);
+// The object "logprobs" of a choice, in parts of one array each:
+//   chat {"content":[{"token","logprob","bytes","top_logprobs":[…]}],"refusal":null}
+//   completions {"tokens":[…],"token_logprobs":[…],"top_logprobs":[…],"text_offset":[…]}, where
+//   top_logprobs holds the token itself as well.
+class LogprobsFormat {
+ public:
+  LogprobsFormat(const LogprobsStyle& style, bool chat) : style_(style), chat_(chat) {}
+  size_t parts() const { return chat_ ? 1 : 4; }
+  void begin_part(std::string* out, size_t part) const;  // up to the array's "["
+  // Without the commas between entries.
+  void append_entry(std::string* out, size_t part, const LogprobEntry& entry) const;
+  void end_part(std::string* out, size_t part) const;
+  // The whole object.
+  void append(std::string* out, std::span<const LogprobEntry> entries) const;
+
+ private:
+  const LogprobsStyle style_;
+  const bool chat_;
+};
 
 }  // namespace conclave::coordinator
 

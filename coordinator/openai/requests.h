@@ -23,6 +23,9 @@ inline constexpr size_t kMaxStopStrings = 4;
 inline constexpr size_t kMaxStopStringBytes = 1024;
 inline constexpr size_t kMaxLogitBiases = 1024;
 inline constexpr size_t kMaxStopTokenIds = 256;
+inline constexpr size_t kMaxAnswerBytes = size_t{128} << 20;  // that an answer may take in memory
+inline constexpr size_t kMaxTokenizedTokens = size_t{1} << 20;   // of /tokenize
+inline constexpr size_t kMaxDetokenizedBytes = size_t{16} << 20;  // of /detokenize
 
 // Fields that the request left out stay empty: the model's defaults apply.
 struct SamplingFields {

@@ -31,34 +31,28 @@ void append_usage_object(std::string* out, const Usage& usage) {
   out->append("},\"completion_tokens_details\":{\"reasoning_tokens\":0}}");
 }
 
-void append_whole_choice(std::string* out, bool chat, size_t index, const FinishedChoice& choice) {
-  out->append("{\"index\":");
-  append_json_int(out, static_cast<int64_t>(index));
-  if (chat) {
-    out->append(",\"message\":{\"role\":\"assistant\",\"content\":");
-    append_json_string(out, choice.text);
-    out->append(",\"refusal\":null}");
-  } else {
-    out->append(",\"text\":");
-    append_json_string(out, choice.text);
-  }
-  out->append(",\"logprobs\":").append(choice.logprobs);
-  out->append(",\"finish_reason\":\"").append(choice.finish_reason).append("\"}");
-}
-
 }  // namespace
 
-std::string render_response(const ResponseIdentity& identity,
-                            const std::vector<FinishedChoice>& choices, const Usage& usage) {
-  std::string out = object_head(identity, identity.chat ? "chat.completion" : "text_completion");
-  for (size_t i = 0; i < choices.size(); ++i) {
-    if (i != 0) out.push_back(',');
-    append_whole_choice(&out, identity.chat, i, choices[i]);
-  }
-  out.append("],\"usage\":");
-  append_usage_object(&out, usage);
-  out.push_back('}');
-  return out;
+void append_answer_head(std::string* out, const ResponseIdentity& identity) {
+  out->append(object_head(identity, identity.chat ? "chat.completion" : "text_completion"));
+}
+
+void append_choice_head(std::string* out, bool chat, size_t index, std::string_view text) {
+  out->append("{\"index\":");
+  append_json_int(out, static_cast<int64_t>(index));
+  out->append(chat ? ",\"message\":{\"role\":\"assistant\",\"content\":" : ",\"text\":");
+  append_json_string(out, text);
+  out->append(chat ? ",\"refusal\":null},\"logprobs\":" : ",\"logprobs\":");
+}
+
+void append_choice_end(std::string* out, std::string_view finish_reason) {
+  out->append(",\"finish_reason\":\"").append(finish_reason).append("\"}");
+}
+
+void append_answer_end(std::string* out, const Usage& usage) {
+  out->append("],\"usage\":");
+  append_usage_object(out, usage);
+  out->push_back('}');
 }
 
 StreamFormat::StreamFormat(const ResponseIdentity& identity, bool include_usage)

@@ -27,14 +27,12 @@ struct Usage {
   int64_t cached_tokens = 0;
 };
 
-struct FinishedChoice {
-  std::string text;
-  std::string logprobs = "null";  // JSON
-  std::string_view finish_reason;
-};
-
-std::string render_response(const ResponseIdentity& identity,
-                            const std::vector<FinishedChoice>& choices, const Usage& usage);
+// A whole answer: head, its choices with commas between them, end. A choice: head, the JSON of its
+// logprobs ("null" for none), end.
+void append_answer_head(std::string* out, const ResponseIdentity& identity);
+void append_choice_head(std::string* out, bool chat, size_t index, std::string_view text);
+void append_choice_end(std::string* out, std::string_view finish_reason);
+void append_answer_end(std::string* out, const Usage& usage);
 
 class StreamFormat {
  public:

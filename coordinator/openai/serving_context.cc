@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "coordinator/chat_template/chat_variables.h"
+#include "coordinator/openai/encode_text.h"
 
 namespace conclave::coordinator {
 namespace {
@@ -70,8 +71,19 @@ std::optional<ApiError> check_text_ids(const ServingContext& context,
   return std::nullopt;
 }
 
+std::optional<ApiError> check_template_fields(const ServingContext& context,
+                                              const ChatPrompt& prompt) {
+  if (!prompt.reasoning_effort.has_value() || context.chat_template == nullptr) return std::nullopt;
+  for (const char* name : {"reasoning_effort", "enable_thinking"}) {
+    if (context.chat_template->uses_variable(name)) return std::nullopt;
+  }
+  return bad_request("'reasoning_effort' cannot be obeyed: the model's chat template reads neither "
+                     "reasoning_effort nor enable_thinking; leave it out.",
+                     "reasoning_effort", "unsupported_parameter");
+}
+
 std::optional<ApiError> encode_chat(const ServingContext& context, const ChatPrompt& prompt,
-                                    std::vector<int32_t>* ids) {
+                                    const EncodeLimits& limits, std::vector<int32_t>* ids) {
   if (context.chat_template == nullptr) {
     return bad_request("The model has no chat template; use /v1/completions.", "messages",
                        "unsupported_value");
@@ -93,8 +105,7 @@ std::optional<ApiError> encode_chat(const ServingContext& context, const ChatPro
     if (context.template_faults.note(fault)) log_error("the chat template failed (said once per fault)", {{"error", fault}});
     return bad_request("The model's chat template failed: " + fault, std::nullopt, "chat_template_error");
   }
-  *ids = context.tokenizer->encode(*text, prompt.add_special_tokens);
-  return std::nullopt;
+  return encode_text(*context.tokenizer, *text, prompt.add_special_tokens, limits, "messages", ids);
 }
 
 int64_t unix_seconds() { return static_cast<int64_t>(std::time(nullptr)); }

@@ -65,9 +65,12 @@ std::optional<ApiError> check_token_ids(const ServingContext& context,
 // 400 where text became a token that the model does not have (a tokenizer with more tokens than the model).
 std::optional<ApiError> check_text_ids(const ServingContext& context,
                                        const std::vector<int32_t>& ids, const std::string& param);
-// The messages through the chat template, as token ids.
+// 400 for a field that only a chat template can obey, where the model's does not read it.
+std::optional<ApiError> check_template_fields(const ServingContext& context,
+                                              const ChatPrompt& prompt);
+// The messages through the chat template, as token ids; errors also as encode_text().
 std::optional<ApiError> encode_chat(const ServingContext& context, const ChatPrompt& prompt,
-                                    std::vector<int32_t>* ids);
+                                    const EncodeLimits& limits, std::vector<int32_t>* ids);
 int64_t unix_seconds();
 
 }  // namespace conclave::coordinator

@@ -6,23 +6,38 @@
 namespace conclave::coordinator {
 namespace {
 
+// One request that is not finished.
+class Counted {
+ public:
+  explicit Counted(std::shared_ptr<std::atomic<int64_t>> count) : count_(std::move(count)) {
+    ++*count_;
+  }
+  ~Counted() { --*count_; }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  const std::shared_ptr<std::atomic<int64_t>> count_;
+};
+
 // Counts a request for as long as anything may still answer it.
 class CountedResponder : public HttpResponder {
  public:
   CountedResponder(std::shared_ptr<HttpResponder> responder,
                    std::shared_ptr<std::atomic<int64_t>> count)
-      : responder_(std::move(responder)), count_(std::move(count)) {
-    ++*count_;
-  }
-  ~CountedResponder() override {
-    responder_.reset();
-    --*count_;
-  }
+      : counted_(std::make_shared<Counted>(std::move(count))), responder_(std::move(responder)) {}
   void respond(int status, HttpHeaders headers, std::string body) override {
     responder_->respond(status, std::move(headers), std::move(body));
   }
   void begin_stream(int status, HttpHeaders headers, HttpHeartbeat heartbeat) override {
     responder_->begin_stream(status, std::move(headers), std::move(heartbeat));
+  }
+  void respond_from(int status, HttpHeaders headers, HttpBodySource source) override {
+    responder_->respond_from(
+        status, std::move(headers),
+        [counted = counted_, source = std::move(source)](std::string* piece) {
+          return source(piece);
+        });
   }
   void write(std::string chunk) override { responder_->write(std::move(chunk)); }
   void finish() override { responder_->finish(); }
@@ -35,8 +50,8 @@ class CountedResponder : public HttpResponder {
   }
 
  private:
+  const std::shared_ptr<Counted> counted_;  // goes after the responder
   std::shared_ptr<HttpResponder> responder_;
-  const std::shared_ptr<std::atomic<int64_t>> count_;
 };
 
 }  // namespace

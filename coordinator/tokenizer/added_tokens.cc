@@ -205,4 +205,21 @@ bool AddedTokens::is_special(std::string_view content) const {
   return special_.contains(absl::string_view(content.data(), content.size()));
 }
 
+bool AddedTokens::swallows_white_space() const {
+  return std::any_of(tokens_.begin(), tokens_.end(),
+                     [](const AddedToken& token) { return token.lstrip || token.rstrip; });
+}
+
+size_t AddedTokens::longest_chars() const {
+  size_t longest = 0;
+  for (const AddedToken& token : tokens_) {
+    for (const std::string* text : {&token.content, &token.decoded}) {
+      const auto chars = std::count_if(text->begin(), text->end(),
+                                       [](char c) { return !is_continuation_byte(c); });
+      longest = std::max(longest, static_cast<size_t>(chars));
+    }
+  }
+  return longest;
+}
+
 }  // namespace conclave::coordinator

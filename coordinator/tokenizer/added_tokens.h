@@ -76,6 +76,8 @@ class AddedTokens {
   // A string that is special under any of its ids.
   bool is_special(std::string_view content) const;
   int32_t highest_id() const { return highest_id_; }  // -1 if there is none
+  bool swallows_white_space() const;                  // of any length, as part of a token
+  size_t longest_chars() const;                       // characters of the longest one's text
 
  private:
   void split(const TokenTrie& trie, std::string_view text, std::vector<Piece>& pieces) const;

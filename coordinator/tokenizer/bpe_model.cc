@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/string_view.h"
+#include "coordinator/tokenizer/byte_level.h"
 #include "coordinator/tokenizer/unicode.h"
 
 namespace conclave::coordinator {
@@ -70,6 +71,20 @@ size_t BpeModel::least_tokens(std::string_view word) const {
   symbols.reserve(word.size());
   first_symbols(word, symbols);
   return (symbols.size() + longest_token_chars_ - 1) / longest_token_chars_;
+}
+
+bool BpeModel::has_symbol_for_any_character(bool byte_level) const {
+  if (unknown_id_.has_value() && !fuse_unknown_) return true;
+  const bool all_bytes = std::find(byte_tokens_.begin(), byte_tokens_.end(), kAbsent) == byte_tokens_.end();
+  if (byte_fallback_ && all_bytes) return true;
+  if (!byte_level || !prefix_.empty() || !suffix_.empty()) return false;
+  for (int byte = 0; byte < 256; ++byte) {
+    std::string character;
+    const char c = static_cast<char>(byte);
+    append_byte_chars(std::string_view(&c, 1), character);
+    if (!id_of(character).has_value()) return false;
+  }
+  return true;
 }
 
 void BpeModel::measure_tokens() {

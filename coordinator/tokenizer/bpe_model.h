@@ -37,6 +37,12 @@ class BpeModel {
   // No encoding of the word has fewer tokens. Linear, where encoding long words is not.
   size_t least_tokens(std::string_view word) const;
 
+  // Characters of the longest token.
+  size_t longest_token_chars() const { return longest_token_chars_; }
+  // No character of a word is dropped or joined with others to one unknown token. byte_level: words
+  // are of the 256 characters of byte_level.h.
+  bool has_symbol_for_any_character(bool byte_level) const;
+
   std::optional<int32_t> id_of(std::string_view token) const;
   // "" if there is no such id.
   std::string_view token(int32_t id) const;

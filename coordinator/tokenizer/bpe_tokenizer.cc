@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "coordinator/tokenizer/length_bound.h"
 #include "coordinator/tokenizer/pattern.h"
 #include "coordinator/tokenizer/unicode.h"
 
@@ -75,6 +76,7 @@ absl::Status BpeTokenizer::load(const Json& file, const TokenizerSettings& setti
   ASSIGN_OR_RETURN(
       added_, AddedTokens::from_json(added, settings.tokens, *model_, normalizer_.get(),
                                      place("added_tokens")));
+  most_characters_a_token_ = most_characters_a_token(file, *model_, added_);
   if (settings.split_special_tokens) added_.split_special_tokens();
   special_tokens_ = settings.named;
   return absl::OkStatus();
@@ -129,6 +131,10 @@ BoundedEncoding BpeTokenizer::encode_within(std::string_view text, bool add_spec
                                             const EncodeLimits& limits) const {
   using End = BoundedEncoding::End;
   const auto cancelled = [&limits] { return limits.cancelled != nullptr && *limits.cancelled; };
+  if (most_characters_a_token_ != 0) {
+    const size_t least = count_characters(text) / most_characters_a_token_;
+    if (least > limits.max_tokens) return {.end = End::kTooLong, .at_least = least};
+  }
   PieceList list = pieces_of(make_valid_utf8(text));
   if (cancelled()) return {.end = End::kCancelled};
   if (pre_tokenizer_ != nullptr) pre_tokenizer_->apply(list);

@@ -54,6 +54,7 @@ class BpeTokenizer final : public Tokenizer {
   std::unique_ptr<const PreTokenizer> pre_tokenizer_;  // null: none
   std::unique_ptr<const BpeModel> model_;
   AddedTokens added_;
+  size_t most_characters_a_token_ = 0;  // 0: not certain
   PostProcessor post_processor_;
   DecodeChain decoder_;
   std::map<std::string, std::string> special_tokens_;

@@ -1,7 +1,7 @@
 // What a client is told when a request cannot be served.
 
 #include "coordinator/openai/requests.h"
-#include "coordinator/openai/text_worker.h"
+#include "coordinator/openai/text_workers.h"
 #include "tests/coordinator/openai/api_fixture.h"
 
 namespace conclave::coordinator {
@@ -230,6 +230,62 @@ TEST_F(ApiErrorsTest, WithoutAModelTheServedOneAnswers) {
   const ClientResponse response = client.read_response();
   EXPECT_EQ(response.status, 200);
   EXPECT_EQ(nlohmann::json::parse(response.body)["model"], "m");
+}
+
+TEST_F(ApiErrorsTest, AnswersTooLargeToHoldAreRefusedBeforeTheyBegin) {
+  engine_.set_status([](EngineStatus& status) { status.max_model_len = 131072; });
+  start();
+  const auto refused = [this](const char* path, const std::string& json, const char* param) {
+    const ClientResponse response = post(path, json);
+    EXPECT_EQ(response.status, 400) << json;
+    EXPECT_EQ(error_of(response)["param"], param) << response.body;
+  };
+  refused(kChatPath, chat_json(R"(,"n":128,"logprobs":true,"top_logprobs":20)"), "max_tokens");
+  refused(kCompletionPath, completion_json(R"(,"n":100,"logprobs":20,"max_tokens":9000)"), "n");
+  EXPECT_EQ(engine_.submitted(), 0u);
+}
+
+TEST_F(ApiErrorsTest, AnswersThatCanBeHeldOrAreStreamedAreServed) {
+  engine_.set_status([](EngineStatus& status) { status.max_model_len = 131072; });
+  start();
+  size_t submitted = 0;
+  for (const char* fine : {R"(,"logprobs":true,"top_logprobs":20)",
+                           R"(,"n":128,"logprobs":true,"top_logprobs":20,"max_tokens":4000)",
+                           R"(,"n":128,"logprobs":true,"top_logprobs":20,"stream":true)"}) {
+    HttpClient client(port());
+    client.send(post_text(kChatPath, chat_json(fine)));
+    submitted += std::string(fine).find("128") == std::string::npos ? 1 : 128;
+    ASSERT_TRUE(engine_.wait_submitted(submitted)) << fine;
+  }
+}
+
+TEST_F(ApiErrorsTest, ReasoningEffortNeedsATemplateThatReadsIt) {
+  auto reads = std::make_shared<FakeTemplate>();
+  template_ = reads;
+  start();
+  const std::string body = chat_json(R"(,"reasoning_effort":"low")");
+  EXPECT_EQ(error_of(post(kChatPath, body))["param"], "reasoning_effort");
+  EXPECT_EQ(post("/tokenize", body).status, 400);
+  EXPECT_EQ(post("/tokenize", chat_json(R"(,"reasoning_effort":null)")).status, 200);
+  reads->variables_used = {"enable_thinking"};
+  EXPECT_EQ(post("/tokenize", body).status, 200);
+  reads->variables_used = {"reasoning_effort"};
+  EXPECT_EQ(post("/tokenize", body).status, 200);
+}
+
+TEST_F(ApiErrorsTest, TokenizingAndBackAreBounded) {
+  ApiServerOptions options;
+  options.http.max_body_bytes = size_t{32} << 20;
+  start(options);
+  const ClientResponse tokens =
+      post("/tokenize", R"({"prompt":")" + std::string(kMaxTokenizedTokens + 1, 'a') + "\"}");
+  EXPECT_EQ(tokens.status, 400);
+  EXPECT_EQ(error_of(tokens)["param"], "prompt");
+  std::string ids = "256";  // "Hello"
+  for (size_t bytes = 0; bytes <= kMaxDetokenizedBytes; bytes += 5) ids += ",256";
+  const ClientResponse text = post("/detokenize", R"({"tokens":[)" + ids + "]}");
+  EXPECT_EQ(text.status, 400);
+  EXPECT_EQ(error_of(text)["param"], "tokens");
 }
 
 TEST_F(ApiErrorsTest, KeyGuardsAllButHealthAndReady) {

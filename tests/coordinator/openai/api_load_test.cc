@@ -62,6 +62,42 @@ TEST_F(ApiLoadTest, ReaderThatStallsIsDroppedAndDoesNotHoldUpOthers) {
   EXPECT_TRUE(lively.read_response().complete);
 }
 
+// An answer of megabytes goes out as the client takes it, and the client may be slow.
+TEST_F(ApiLoadTest, LargeAnswersAreSentInPieces) {
+  ApiServerOptions options;
+  options.http.socket_send_buffer_bytes = 1 << 14;
+  options.http.max_stream_queue_bytes = 1 << 16;
+  start(options);
+  HttpClient client(port());
+  client.send(post_text(kChatPath, chat_json(R"(,"n":2,"logprobs":true,"top_logprobs":20)")));
+  ASSERT_TRUE(engine_.wait_submitted(2));
+  std::vector<protocol::TokenLogprob> top;
+  for (int32_t i = 0; i < 20; ++i) top.push_back({'a' + i, -0.1f * static_cast<float>(i)});
+  constexpr size_t kTokens = 1500;
+  for (size_t choice : {0, 1}) {
+    for (size_t i = 0; i < kTokens; ++i) engine_.token(choice, 'a', -0.5f, top);
+    engine_.end(choice, FinishReason::kLength);
+  }
+  // Meanwhile others are served, although nobody takes the large one.
+  HttpClient lively(port());
+  lively.send(post_text(kChatPath, chat_json()));
+  ASSERT_TRUE(engine_.wait_submitted(3));
+  engine_.end(2, FinishReason::kStop);
+  EXPECT_TRUE(lively.read_response().complete);
+  const ClientResponse response = client.read_response();
+  ASSERT_TRUE(response.complete);
+  EXPECT_GT(response.body.size(), size_t{2} << 20);
+  EXPECT_EQ(response.headers.count("content-length"), 0u);
+  const auto json = nlohmann::json::parse(response.body);
+  for (size_t choice : {0, 1}) {
+    EXPECT_EQ(json["choices"][choice]["logprobs"]["content"].size(), kTokens);
+    EXPECT_EQ(json["choices"][choice]["message"]["content"], std::string(kTokens, 'a'));
+  }
+  // The connection goes on.
+  client.send(post_text(kChatPath, chat_json(R"(,"temperature":3)")));
+  EXPECT_EQ(client.read_response().status, 400);
+}
+
 TEST_F(ApiLoadTest, StopLetsAnOpenStreamFinish) {
   start();
   HttpClient client(port());

@@ -9,26 +9,6 @@ ResponseIdentity identity(bool chat) {
   return {chat, chat ? "chatcmpl-1" : "cmpl-1", 7, "m", "fp_x"};
 }
 
-TEST(ResponseFormat, WholeChatAnswer) {
-  EXPECT_EQ(
-      render_response(identity(true), {{"a\n", "null", "stop"}, {"b", "{}", "length"}}, {3, 2, 1}),
-      R"({"id":"chatcmpl-1","object":"chat.completion","created":7,"model":"m","system_fingerprint":"fp_x",)"
-      R"("choices":[{"index":0,"message":{"role":"assistant","content":"a\n","refusal":null},"logprobs":null,)"
-      R"("finish_reason":"stop"},{"index":1,"message":{"role":"assistant","content":"b","refusal":null},)"
-      R"("logprobs":{},"finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":2,)"
-      R"("total_tokens":5,"prompt_tokens_details":{"cached_tokens":1},)"
-      R"("completion_tokens_details":{"reasoning_tokens":0}}})");
-}
-
-TEST(ResponseFormat, WholeCompletion) {
-  EXPECT_EQ(
-      render_response(identity(false), {{"a", "null", "stop"}}, {1, 1, 0}),
-      R"({"id":"cmpl-1","object":"text_completion","created":7,"model":"m","system_fingerprint":"fp_x",)"
-      R"("choices":[{"index":0,"text":"a","logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":1,)"
-      R"("completion_tokens":1,"total_tokens":2,"prompt_tokens_details":{"cached_tokens":0},)"
-      R"("completion_tokens_details":{"reasoning_tokens":0}}})");
-}
-
 constexpr const char* kHead =
     R"(data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":7,"model":"m",)"
     R"("system_fingerprint":"fp_x","choices":[)";
