@@ -134,7 +134,6 @@ absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& d
   if (cluster->placement != nullptr) {
     const auto documents =
         std::make_shared<const coordinator::DocumentFolder>(coordinator::DocumentFolder::path_below(o.state_dir));
-    if (!o.state_dir.empty()) RETURN_IF_ERROR(documents->prepare());
     parts.routes.push_back([cluster, documents](coordinator::Router& router) {
       coordinator::add_placement_routes(router, *cluster->placement);
       coordinator::add_profile_routes(router, *cluster->placement, documents);

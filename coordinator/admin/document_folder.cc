@@ -79,8 +79,8 @@ absl::Status DocumentFolder::prepare() const {
   if (info.st_uid != ::geteuid()) return no_folder(path_, "it is another user's");
   if ((info.st_mode & 022u) != 0) return no_folder(path_, "others may write to it (chmod 700 it)");
   if (::stat(parent.c_str(), &above) != 0) return no_folder(path_, std::strerror(errno));
-  if ((above.st_mode & 022u) != 0 && (above.st_mode & S_ISVTX) == 0)
-    return no_folder(path_, "others may write to the folder it lies in (chmod go-w it)");
+  if ((above.st_mode & 002u) != 0 && (above.st_mode & S_ISVTX) == 0)
+    return no_folder(path_, "others may write to the folder it lies in (chmod o-w it)");
   return absl::OkStatus();
 }
 

@@ -222,16 +222,16 @@ absl::StatusOr<std::string> save_profile(PlacementManager& manager, const Docume
 absl::Status load_profile(PlacementManager& manager, const DocumentFolder& documents,
                           const std::string& text) {
   ASSIGN_OR_RETURN(const json body, parse_body(text));
+  ASSIGN_OR_RETURN(const std::string name, document_name(body));
   const auto sent = body.find("profile");
   const bool has_profile = sent != body.end() && !sent->is_null();
-  if (!body.contains("path") && has_profile == body.contains("name"))
+  if (has_profile == body.contains("name"))
     return absl::InvalidArgumentError("give either \"name\" or \"profile\"");
   if (has_profile) {
     ASSIGN_OR_RETURN(const placement::RoutingProfile profile,
                      placement::RoutingProfile::from_json(sent->dump(), "\"profile\""));
     return manager.load_profile(profile);
   }
-  ASSIGN_OR_RETURN(const std::string name, document_name(body));
   ASSIGN_OR_RETURN(const std::string path, documents.find(name));
   ASSIGN_OR_RETURN(const placement::RoutingProfile profile, placement::RoutingProfile::load(path));
   return manager.load_profile(profile);
