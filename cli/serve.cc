@@ -132,9 +132,11 @@ absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& d
   parts.config = o.effective;
   parts.generate = cluster->api->unguarded_handler();
   if (cluster->placement != nullptr) {
-    parts.routes.push_back([cluster](coordinator::Router& router) {
+    const auto documents =
+        std::make_shared<const coordinator::DocumentFolder>(coordinator::DocumentFolder::path_below(o.state_dir));
+    parts.routes.push_back([cluster, documents](coordinator::Router& router) {
       coordinator::add_placement_routes(router, *cluster->placement);
-      coordinator::add_profile_routes(router, *cluster->placement);
+      coordinator::add_profile_routes(router, *cluster->placement, documents);
     });
   }
   ASSIGN_OR_RETURN(cluster->admin, coordinator::AdminServer::start(std::move(options), std::move(parts)));
@@ -161,6 +163,12 @@ absl::Status start_listeners(const ServeOptions& o, const model::ModelDescriptio
   options.http.port = static_cast<uint16_t>(o.port);
   options.http.threads = o.http_threads;
   options.http.max_body_bytes = static_cast<size_t>(o.max_body_mib) << 20;
+  options.http.max_total_body_bytes = static_cast<size_t>(o.max_bodies_mib) << 20;
+  if (o.max_bodies_mib < o.max_body_mib) {
+    return absl::InvalidArgumentError(absl::StrCat("--max-bodies-mib ", o.max_bodies_mib, " is less than --max-body-mib ", o.max_body_mib,
+                                                   ", so that no body of that size could come in; raise it"));
+  }
+  ASSIGN_OR_RETURN(options.http.cors, coordinator::CorsPolicy::from_list(o.cors_origins));
   options.model_name = model_name(o);
   options.vocab_size = description.spec.vocab;
   ASSIGN_OR_RETURN(options.defaults_source, coordinator::parse_generation_defaults_source(o.generation_defaults));

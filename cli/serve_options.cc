@@ -20,7 +20,8 @@ void add_serve_flags(CLI::App& app, ServeOptions* o) {
       ->envname("CONCLAVE_ADMIN_KEY_FILE");
   app.add_option("--admin-socket", o->admin_socket, "Unix socket on which the admin listener answers as well")->envname("CONCLAVE_ADMIN_SOCKET");
   app.add_option("--state-dir", o->state_dir,
-                 "folder for what the next start goes on from: placement table and routing profile; shared with a successor")
+                 "folder for what the next start goes on from (placement table and routing profile, shared with a successor) and for the documents "
+                 "that admin verbs save; default: nothing is kept, and documents in $XDG_STATE_HOME/conclave or ~/.local/state/conclave")
       ->envname("CONCLAVE_STATE_DIR");
   app.add_option("--worker-host", o->worker_host, "address on which ranks join")->envname("CONCLAVE_WORKER_HOST");
   app.add_option("--worker-port", o->worker_port, "port on which ranks join; 0: any free one")
@@ -36,6 +37,9 @@ void add_serve_flags(CLI::App& app, ServeOptions* o) {
       ->envname("CONCLAVE_SERVED_MODEL_NAME");
   app.add_option("--api-key-file", o->api_key_file, "keys, one a line, that guard all but /health and /ready")
       ->envname("CONCLAVE_API_KEY_FILE");
+  app.add_option("--cors-origin", o->cors_origins,
+                 "origins (https://app.example) whose pages may use the API from a browser, '*' for all, or none (the default)")
+      ->envname("CONCLAVE_CORS_ORIGIN")->delimiter(',');
   app.add_option("--max-queue", o->group.max_queue, "accepted requests that wait; above: 429")->envname("CONCLAVE_MAX_QUEUE");
   app.add_option("--generation-defaults", o->generation_defaults,
                  "where sampling fields that a request leaves out come from: model (generation_config.json) or none")
@@ -52,6 +56,8 @@ void add_serve_flags(CLI::App& app, ServeOptions* o) {
   app.add_option("--drain-timeout-s", o->drain_timeout_s, "on SIGTERM or SIGUSR1, how long open requests may take to finish")
       ->envname("CONCLAVE_DRAIN_TIMEOUT_S")->check(CLI::Range(0, 1 << 30));
   app.add_option("--max-body-mib", o->max_body_mib, "largest request body")->envname("CONCLAVE_MAX_BODY_MIB")->check(CLI::Range(1, 1024));
+  app.add_option("--max-bodies-mib", o->max_bodies_mib, "bytes that the bodies of all requests may take together; above: 503")
+      ->envname("CONCLAVE_MAX_BODIES_MIB")->check(CLI::Range(1, 1 << 20));
   app.add_option("--http-threads", o->http_threads, "threads of the API")->envname("CONCLAVE_HTTP_THREADS")->check(CLI::Range(1, 64));
   app.add_flag("--vllm-metric-names", o->vllm_metric_names, "export metrics under vLLM's names as well, for routers and dashboards")
       ->envname("CONCLAVE_VLLM_METRIC_NAMES");

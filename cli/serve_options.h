@@ -33,6 +33,7 @@ struct ServeOptions {
   std::string secret_file;
   std::string served_model_name;
   std::string api_key_file;
+  std::vector<std::string> cors_origins;
   std::string generation_defaults = "model";
   std::string endpoint_file;
   std::string admin_endpoint_file;
@@ -43,6 +44,7 @@ struct ServeOptions {
   std::string rank_logs;           // folder with rank-N.log, where something else writes what ranks say
   int32_t drain_timeout_s = 600;
   int32_t max_body_mib = 8;
+  int32_t max_bodies_mib = 256;
   int32_t http_threads = 1;
   bool vllm_metric_names = false;
   std::string log_level = "info";

@@ -123,6 +123,16 @@ void add_placement(CLI::App& app, Action* action) {
   });
 }
 
+absl::StatusOr<Json> read_profile(const std::string& path) {
+  const auto text = read_file(path);
+  // An unreadable file is a wrong value, not a missing request or rank.
+  if (!text.ok()) return absl::InvalidArgumentError(text.status().message());
+  Json document = Json::parse(*text, nullptr, false);
+  if (document.is_object()) return document;
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ": is no profile in JSON; a .safetensors one is loaded from the coordinator's folder, with --on-server"));
+}
+
 void add_profile(CLI::App& app, Action* action) {
   CLI::App* profile = app.add_subcommand("profile", "Record what routers do: start, stop, save, load");
   profile->require_subcommand(1);
@@ -134,30 +144,36 @@ void add_profile(CLI::App& app, Action* action) {
       };
     });
   }
-  struct SaveOptions {
-    std::string path;
+  struct FileOptions {
+    std::string file;
     bool on_server = false;
   };
-  auto o = std::make_shared<SaveOptions>();
+  auto o = std::make_shared<FileOptions>();
   CLI::App* save = profile->add_subcommand("save", "Write the profile into a file, for `conclave place`");
-  save->add_option("file", o->path, "where to")->required();
-  save->add_flag("--on-server", o->on_server, "the file is on the coordinator's host");
+  save->add_option("file", o->file, "where to")->required();
+  save->add_flag("--on-server", o->on_server, "FILE is a name in the coordinator's own folder (--state-dir of conclave serve)");
   save->callback([action, o] {
     *action = [o](Session& session) -> absl::Status {
       if (o->on_server) {
-        ASSIGN_OR_RETURN(const Json answer, session.post("/admin/v1/profile/save", {{"path", o->path}}));
+        ASSIGN_OR_RETURN(const Json answer, session.post("/admin/v1/profile/save", {{"name", o->file}}));
         return show(session, answer);
       }
       ASSIGN_OR_RETURN(const std::string text, session.text("GET", "/admin/v1/profile"));
-      return save_file(session, o->path, text);
+      return save_file(session, o->file, text);
     };
   });
-  auto from = std::make_shared<std::string>();
+  auto from = std::make_shared<FileOptions>();
   CLI::App* load = profile->add_subcommand("load", "Go on from a saved profile instead of what was recorded");
-  load->add_option("file", *from, "on the coordinator's host")->required();
+  load->add_option("file", from->file, "a profile that `profile save` wrote")->required();
+  load->add_flag("--on-server", from->on_server, "FILE is a name in the coordinator's own folder (--state-dir of conclave serve)");
   load->callback([action, from] {
     *action = [from](Session& session) -> absl::Status {
-      ASSIGN_OR_RETURN(const Json answer, session.post("/admin/v1/profile/load", {{"path", *from}}));
+      Json body = {{"name", from->file}};
+      if (!from->on_server) {
+        ASSIGN_OR_RETURN(const Json document, read_profile(from->file));
+        body = {{"profile", document}};
+      }
+      ASSIGN_OR_RETURN(const Json answer, session.post("/admin/v1/profile/load", body));
       return show(session, answer);
     };
   });

@@ -37,8 +37,8 @@ absl::Status status_of(const std::string& method, const std::string& path, const
     case 400:
     case 413:
     case 422: return absl::InvalidArgumentError(said);
-    case 401:
-    case 403: return absl::UnauthenticatedError(absl::StrCat(said, " (give the admin key with --key-file)"));
+    case 401: return absl::UnauthenticatedError(absl::StrCat(said, " (give the admin key with --key-file)"));
+    case 403: return absl::UnauthenticatedError(said);
     case 404:
       if (!error.code.empty() && !error.message.starts_with(kNoRoute)) return absl::NotFoundError(said);
       [[fallthrough]];

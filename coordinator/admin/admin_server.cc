@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "coordinator/admin/admin_audit.h"
 #include "coordinator/admin/admin_guard.h"
 #include "coordinator/admin/admin_routes.h"
 
@@ -27,6 +28,12 @@ absl::Status listen(HttpServerOptions http, const ApiKeys& keys,
                     std::shared_ptr<const Router> router, Servers* servers) {
   http.threads = 1;
   const AdminGuard guard(keys, http.address);
+  http.identify_peer_users = guard.local();  // for the log as well
+  http.guard = [guard, audit = std::make_shared<AdminAudit>()](HttpRequest& request) {
+    auto refusal = guard.check(request);
+    if (refusal) audit->refused(request, *refusal);
+    return refusal;
+  };
   if (!guard.local() && keys.empty()) {
     log_warning(
         "the admin listener is open to other hosts without a key: it serves /metrics and /health "
@@ -35,11 +42,11 @@ absl::Status listen(HttpServerOptions http, const ApiKeys& keys,
   }
   ASSIGN_OR_RETURN(
       auto server,
-      HttpServer::start(std::move(http), [guard, router](HttpRequest request,
-                                                         std::shared_ptr<HttpResponder> responder) {
-        if (const auto error = guard.check(request)) return respond_error(*responder, *error);
-        router->handle(std::move(request), std::move(responder));
-      }));
+      HttpServer::start(std::move(http),
+                        [router](HttpRequest request, std::shared_ptr<HttpResponder> responder) {
+                          responder = AdminAudit::follow(request, std::move(responder));
+                          router->handle(std::move(request), std::move(responder));
+                        }));
   servers->push_back(std::move(server));
   return absl::OkStatus();
 }

@@ -28,7 +28,7 @@ struct AdminOptions {
   HttpServerOptions http;   // loopback unless the operator says otherwise
   std::string socket_path;  // "" or a Unix socket that answers as well
   ApiKeys keys;  // guard all but the static page. Without keys a listener beyond loopback serves
-                 // /metrics and /health alone.
+                 // /metrics and /health alone, and a local one its own user's processes.
 };
 
 // What the verbs are about. All of it outlives the server.

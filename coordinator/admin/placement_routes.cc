@@ -200,21 +200,39 @@ absl::StatusOr<AppliedPlacement> roll_back(PlacementManager& manager, const std:
   return manager.rollback(dry_run);
 }
 
-absl::StatusOr<std::string> profile_path(const std::string& text) {
+absl::StatusOr<std::string> document_name(const json& body) {
+  if (body.contains("path")) {
+    return absl::InvalidArgumentError(
+        "\"path\" is not taken: give the \"name\" of a document in the coordinator's own folder "
+        "(--state-dir); GET /admin/v1/profile is the profile itself, to be written wherever you "
+        "like");
+  }
+  return read_text(body, "name", "");
+}
+
+// The document's path.
+absl::StatusOr<std::string> save_profile(PlacementManager& manager, const DocumentFolder& documents,
+                                         const std::string& text) {
   ASSIGN_OR_RETURN(const json body, parse_body(text));
-  ASSIGN_OR_RETURN(const std::string path, read_text(body, "path", ""));
-  if (!path.empty() && path[0] == '/') return path;
-  return absl::InvalidArgumentError(
-      "\"path\" must be an absolute path on the coordinator's machine");
+  ASSIGN_OR_RETURN(const std::string name, document_name(body));
+  const placement::RoutingProfile profile = manager.profile();
+  return documents.save(name, [&](const std::string& path) { return profile.save(path); });
 }
 
-absl::Status save_profile(PlacementManager& manager, const std::string& text) {
-  ASSIGN_OR_RETURN(const std::string path, profile_path(text));
-  return manager.profile().save(path);
-}
-
-absl::Status load_profile(PlacementManager& manager, const std::string& text) {
-  ASSIGN_OR_RETURN(const std::string path, profile_path(text));
+absl::Status load_profile(PlacementManager& manager, const DocumentFolder& documents,
+                          const std::string& text) {
+  ASSIGN_OR_RETURN(const json body, parse_body(text));
+  ASSIGN_OR_RETURN(const std::string name, document_name(body));
+  const auto sent = body.find("profile");
+  const bool has_profile = sent != body.end() && !sent->is_null();
+  if (has_profile == body.contains("name"))
+    return absl::InvalidArgumentError("give either \"name\" or \"profile\"");
+  if (has_profile) {
+    ASSIGN_OR_RETURN(const placement::RoutingProfile profile,
+                     placement::RoutingProfile::from_json(sent->dump(), "\"profile\""));
+    return manager.load_profile(profile);
+  }
+  ASSIGN_OR_RETURN(const std::string path, documents.find(name));
   ASSIGN_OR_RETURN(const placement::RoutingProfile profile, placement::RoutingProfile::load(path));
   return manager.load_profile(profile);
 }
@@ -247,7 +265,8 @@ void add_placement_routes(Router& router, PlacementManager& manager) {
              });
 }
 
-void add_profile_routes(Router& router, PlacementManager& manager) {
+void add_profile_routes(Router& router, PlacementManager& manager,
+                        std::shared_ptr<const DocumentFolder> documents) {
   router.add("GET", "/admin/v1/profile",
              [&manager](HttpRequest, const std::string&, Responder responder) {
                respond_json(*responder, 200, manager.profile().to_json());
@@ -261,16 +280,17 @@ void add_profile_routes(Router& router, PlacementManager& manager) {
                set_profiling(manager, false, *responder);
              });
   router.add("POST", "/admin/v1/profile/save",
-             [&manager](HttpRequest request, const std::string&, Responder responder) {
-               const absl::Status status = save_profile(manager, request.body);
-               if (!status.ok()) return respond_status(*responder, status);
-               const ordered_json out{{"version", 1}, {"kind", "profile_saved"}, {"saved", true}};
+             [&manager, documents](HttpRequest request, const std::string&, Responder responder) {
+               const auto path = save_profile(manager, *documents, request.body);
+               if (!path.ok()) return respond_status(*responder, path.status());
+               const ordered_json out{
+                   {"version", 1}, {"kind", "profile_saved"}, {"saved", true}, {"file", *path}};
                respond_json(*responder, 200, out.dump());
              });
   router.add(
       "POST", "/admin/v1/profile/load",
-      [&manager](HttpRequest request, const std::string&, Responder responder) {
-        const absl::Status status = load_profile(manager, request.body);
+      [&manager, documents](HttpRequest request, const std::string&, Responder responder) {
+        const absl::Status status = load_profile(manager, *documents, request.body);
         if (!status.ok()) return respond_status(*responder, status);
         respond_json(
             *responder, 200,

@@ -1,6 +1,9 @@
 #ifndef CONCLAVE_COORDINATOR_ADMIN_PLACEMENT_ROUTES_H_
 #define CONCLAVE_COORDINATOR_ADMIN_PLACEMENT_ROUTES_H_
 
+#include <memory>
+
+#include "coordinator/admin/document_folder.h"
 #include "coordinator/http/router.h"
 #include "coordinator/placement/placement_manager.h"
 
@@ -11,8 +14,10 @@ namespace conclave::coordinator {
 // {"error":{"code","message"}} with 400, 404 or 409.
 void add_placement_routes(Router& router, PlacementManager& manager);
 
-// GET /admin/v1/profile; POST /admin/v1/profile/{start,stop,save}.
-void add_profile_routes(Router& router, PlacementManager& manager);
+// GET /admin/v1/profile; POST /admin/v1/profile/{start,stop,save,load}. Profiles are saved to and
+// loaded from documents of that folder; load also takes one in its body.
+void add_profile_routes(Router& router, PlacementManager& manager,
+                        std::shared_ptr<const DocumentFolder> documents);
 
 }  // namespace conclave::coordinator
 

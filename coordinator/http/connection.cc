@@ -11,8 +11,20 @@
 namespace conclave::coordinator {
 namespace {
 
-constexpr size_t kMaxPipelinedBytes = 64 << 10;
+constexpr size_t kReadBytes = 16 << 10;
+constexpr size_t kMaxPipelinedBytes = 16 << 10;
 constexpr size_t kMaxLingerBytes = 64 << 20;
+
+ApiError no_memory_for_bodies() {
+  ApiError error;
+  error.status = 503;
+  error.message =
+      "The server holds as many bytes of request bodies as it allows; try again shortly.";
+  error.type = "server_error";
+  error.code = "overloaded";
+  error.retry_after_seconds = 1;
+  return error;
+}
 
 }  // namespace
 
@@ -34,6 +46,10 @@ void Connection::leave_host() {
 
 void Connection::begin() {
   boost::asio::dispatch(socket_.get_executor(), [self = shared_from_this()] {
+    // Now, while the client has most likely not half-closed its end: then nobody could tell its
+    // user.
+    self->peer_ =
+        identify_peer(self->socket_.native_handle(), self->host_->options.identify_peer_users);
     self->set_read_deadline();
     self->start_read();
   });
@@ -73,42 +89,37 @@ void Connection::close_now() {
 // ---- reading
 // -------------------------------------------------------------------------------------------
 
+// Waits before it has a place for what comes: an idle connection holds no buffer.
 void Connection::start_read() {
   if (reading_ || read_ended_ || state_ == State::kClosed) return;
   if (state_ == State::kAnswering && parser_.buffered_bytes() > kMaxPipelinedBytes) return;
   reading_ = true;
-  socket_.async_read_some(
-      boost::asio::buffer(read_buffer_),
-      [self = shared_from_this()](boost::system::error_code error, size_t bytes) {
-        self->on_read(error, bytes);
-      });
+  socket_.async_wait(
+      Socket::wait_read,
+      [self = shared_from_this()](boost::system::error_code error) { self->on_readable(error); });
 }
 
-void Connection::on_read(boost::system::error_code error, size_t bytes) {
+void Connection::on_readable(boost::system::error_code error) {
   reading_ = false;
   if (state_ == State::kClosed) return;
-  if (error) {
-    on_read_end(error == boost::asio::error::eof);
-  } else {
-    on_readable(bytes);
-  }
+  char chunk[kReadBytes];
+  size_t bytes = 0;
+  if (!error) bytes = socket_.read_some(boost::asio::buffer(chunk), error);
+  if (error == boost::asio::error::would_block) return start_read();
+  if (error) return on_read_end(error == boost::asio::error::eof);
+  on_bytes({chunk, bytes});
 }
 
-void Connection::on_readable(size_t bytes) {
-  const std::string_view data(read_buffer_.data(), bytes);
+void Connection::on_bytes(std::string_view data) {
   if (state_ == State::kLingering) {
-    lingered_bytes_ += bytes;
+    lingered_bytes_ += data.size();
     if (lingered_bytes_ > kMaxLingerBytes) return disconnect();
     return start_read();
   }
   const bool first_byte = state_ == State::kReading && !parser_.started();
   if (first_byte) deadline_ns_ = steady_now_ns() + to_ns(host_->options.header_timeout);
-  const RequestParser::State before = parser_.state();
   parser_.feed(data);
   if (state_ == State::kAnswering) return start_read();
-  if (before == RequestParser::State::kHeader && parser_.state() == RequestParser::State::kBody) {
-    deadline_ns_ = steady_now_ns() + to_ns(host_->options.body_timeout);
-  }
   advance();
 }
 
@@ -132,11 +143,36 @@ void Connection::advance() {
   switch (parser_.state()) {
     case RequestParser::State::kFailed:
       return answer_parse_error();
+    case RequestParser::State::kHead:
+      return on_head();
+    case RequestParser::State::kBody:
+      return on_body();
     case RequestParser::State::kDone:
       return dispatch_request();
     case RequestParser::State::kHeader:
-    case RequestParser::State::kBody:
       break;
+  }
+  start_read();
+}
+
+// Nothing of the body is kept, or asked for with "100 Continue", before it is wanted.
+void Connection::on_head() {
+  HttpRequest& request = parser_.request();
+  request.peer = peer_;
+  cors_headers_ = host_->options.cors.answer_headers(request);
+  if (answer_from_head(request)) return;
+  if (request.has_body()) {
+    deadline_ns_ = steady_now_ns() + to_ns(host_->options.body_timeout);
+    body_share_ = std::make_shared<BodyShare>(host_->bodies);
+  }
+  parser_.accept_body();
+  advance();
+}
+
+void Connection::on_body() {
+  if (!body_share_->grow_to(parser_.body_bytes())) {
+    request_id_ = parser_.request_id();
+    return send_error(no_memory_for_bodies());
   }
   if (parser_.take_expect_continue()) {
     pending_.append("HTTP/1.1 100 Continue\r\n\r\n");
@@ -145,13 +181,42 @@ void Connection::advance() {
   start_read();
 }
 
+// True if the request needs no look at its body.
+bool Connection::answer_from_head(HttpRequest& request) {
+  const HttpServerOptions& options = host_->options;
+  if (!options.cors.empty() && CorsPolicy::is_preflight(request)) {
+    cors_headers_ = options.cors.preflight_headers(request);
+    answer_head(204, {}, "");
+    return true;
+  }
+  std::optional<ApiError> refusal;
+  if (options.guard) refusal = options.guard(request);
+  if (!refusal && !host_->bodies->has_room(parser_.framing().content_length))
+    refusal = no_memory_for_bodies();
+  if (!refusal) return false;
+  answer_head(refusal->status, headers_of(*refusal), error_json(*refusal));
+  return true;
+}
+
+// The connection goes on only if no body follows the head.
+void Connection::answer_head(int status, const HttpHeaders& headers, std::string body) {
+  begin_exchange(parser_.request());
+  if (parser_.framing().has_body()) {
+    keep_alive_ = false;
+    parser_.abandon();
+  } else {
+    parser_.accept_body();
+  }
+  respond(seq_, status, headers, std::move(body));
+  if (state_ == State::kAnswering) start_read();
+}
+
 void Connection::answer_parse_error() {
   request_id_ = parser_.request_id();
   send_error(parser_.error());
 }
 
-void Connection::dispatch_request() {
-  HttpRequest request = parser_.take();
+void Connection::begin_exchange(const HttpRequest& request) {
   state_ = State::kAnswering;
   answer_ = Answer::kNone;
   deadline_ns_ = 0;
@@ -162,6 +227,16 @@ void Connection::dispatch_request() {
   head_only_ = request.method == "HEAD";
   http_minor_ = request.http_minor;
   keep_alive_ = request.keep_alive;
+}
+
+void Connection::dispatch_request() {
+  HttpRequest request = parser_.take();
+  if (body_share_ != nullptr) {
+    // The last bytes came with the end of the body and were not counted yet.
+    if (!body_share_->grow_to(request.body.size())) return send_error(no_memory_for_bodies());
+    request.body_share = std::exchange(body_share_, nullptr);
+  }
+  begin_exchange(request);
   in_handler_ = true;
   call_handler(std::move(request));
   in_handler_ = false;

@@ -5,16 +5,16 @@
 //
 //   kReading ── request complete ──> kAnswering ── answer written ──> kReading (keep-alive) or
 //   kLingering
+//      │ head complete, but refused by the guard: answer before any of the body is read ─^
 //      │ bad, slow or too large request: error answer ──────────────────^
 //   kLingering: our side is shut down; what the client still sends is discarded for a moment,
 //   because closing with unread bytes would reset the connection and destroy the answer on its way.
 //
 // While answering, a read stays outstanding: its end of file is how a vanished client is noticed.
 
-#include <array>
 #include <atomic>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/strand.hpp>
 #include <condition_variable>
 #include <functional>
@@ -23,6 +23,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "coordinator/http/body_budget.h"
 #include "coordinator/http/http_server.h"
 #include "coordinator/http/request_parser.h"
 #include "coordinator/http/response_text.h"
@@ -39,6 +40,7 @@ struct ConnectionHost {
   boost::asio::io_context io;
   HttpServerOptions options;
   HttpHandler handler;
+  std::shared_ptr<BodyBudget> bodies;
   std::atomic<bool> stopping{false};  // no further requests
   std::atomic<bool> stopped{false};   // the event loop does not run any more
 
@@ -68,11 +70,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
   enum class Answer { kNone, kStreaming, kComplete };
 
   void start_read();
-  void on_read(boost::system::error_code error, size_t bytes);
-  void on_readable(size_t bytes);
+  void on_readable(boost::system::error_code error);
+  void on_bytes(std::string_view data);
   void on_read_end(bool clean);
   void advance();
+  void on_head();
+  void on_body();
+  bool answer_from_head(HttpRequest& request);
+  void answer_head(int status, const HttpHeaders& headers, std::string body);
   void answer_parse_error();
+  void begin_exchange(const HttpRequest& request);
   void dispatch_request();
   void call_handler(HttpRequest request);
 
@@ -93,6 +100,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void start_write();
   void on_write(boost::system::error_code error, size_t bytes);
   void on_answer_written();
+  void release_idle_memory();
   void complete_answer();
   void linger();
   void check_deadlines(int64_t now_ns);
@@ -107,7 +115,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   RequestParser parser_;
   State state_ = State::kReading;
 
-  std::array<char, 16384> read_buffer_;
+  HttpPeer peer_;
+  std::shared_ptr<BodyShare> body_share_;  // of the body that is being read
   bool reading_ = false;
   bool read_ended_ = false;  // end of file seen
   bool in_handler_ = false;
@@ -118,6 +127,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   HttpExchange exchange_;
   int64_t request_ns_ = 0;
   std::string request_id_;
+  HttpHeaders cors_headers_;  // of every answer to this request
   bool head_only_ = false;
   bool keep_alive_ = true;
   int http_minor_ = 1;

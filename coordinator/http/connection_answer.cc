@@ -11,6 +11,7 @@ namespace conclave::coordinator {
 namespace {
 
 constexpr int64_t kLingerNs = 2'000'000'000;
+constexpr size_t kKeptBytes = 4096;
 
 }  // namespace
 
@@ -26,7 +27,7 @@ void Connection::respond(uint64_t seq, int status, const HttpHeaders& headers, s
   keep_alive_ = keep_alive_ && !host_->stopping.load();
   exchange_.status = status;
   pending_.append(render_head({status, &headers, request_id_, BodyFraming::kContentLength,
-                               body.size(), keep_alive_, http_minor_}));
+                               body.size(), keep_alive_, http_minor_, &cors_headers_}));
   if (!head_only_) pending_.append(body);
   complete_answer();
 }
@@ -38,8 +39,8 @@ void Connection::begin_stream(uint64_t seq, int status, const HttpHeaders& heade
   exchange_.status = status;
   framing_ = http_minor_ == 0 ? BodyFraming::kUntilClose : BodyFraming::kChunked;
   keep_alive_ = keep_alive_ && framing_ == BodyFraming::kChunked && !host_->stopping.load();
-  pending_.append(
-      render_head({status, &headers, request_id_, framing_, 0, keep_alive_, http_minor_}));
+  pending_.append(render_head(
+      {status, &headers, request_id_, framing_, 0, keep_alive_, http_minor_, &cors_headers_}));
   heartbeat_ = std::move(heartbeat);
   if (heartbeat_.period.count() > 0) heartbeat_ns_ = steady_now_ns() + to_ns(heartbeat_.period);
   flush();
@@ -126,21 +127,15 @@ void Connection::abandon(uint64_t seq) {
 }
 
 // An answer of our own to something that is no usable request; the connection ends with it.
+// request_id_ is set.
 void Connection::send_error(ApiError error) {
-  state_ = State::kAnswering;
-  ++seq_;
-  request_ns_ = steady_now_ns();
-  exchange_ = {};
-  answer_ = Answer::kNone;
-  deadline_ns_ = 0;
-  keep_alive_ = false;
-  head_only_ = false;
-  http_minor_ = 1;
-  HttpHeaders headers = std::move(error.headers);
-  headers.push_back({"Content-Type", "application/json"});
-  if (error.retry_after_seconds > 0)
-    headers.push_back({"Retry-After", std::to_string(error.retry_after_seconds)});
-  respond(seq_, error.status, headers, error_json(error));
+  parser_.abandon();
+  body_share_.reset();
+  HttpRequest nameless;
+  nameless.request_id = request_id_;
+  nameless.keep_alive = false;
+  begin_exchange(nameless);
+  respond(seq_, error.status, headers_of(error), error_json(error));
 }
 
 // ---- writing
@@ -194,6 +189,7 @@ void Connection::on_answer_written() {
   if (!keep_alive_ || read_ended_ || host_->stopping.load()) return linger();
   state_ = State::kReading;
   answer_ = Answer::kNone;
+  release_idle_memory();
   if (parser_.buffered_bytes() > 0) {
     deadline_ns_ = steady_now_ns() + to_ns(host_->options.header_timeout);
   } else {
@@ -201,6 +197,14 @@ void Connection::on_answer_written() {
   }
   parser_.next();
   advance();
+}
+
+// A long answer does not keep its memory while the client says nothing.
+void Connection::release_idle_memory() {
+  cors_headers_.clear();
+  for (std::string* buffer : {&pending_, &writing_}) {
+    if (buffer->capacity() > kKeptBytes) std::string().swap(*buffer);
+  }
 }
 
 void Connection::linger() {

@@ -39,13 +39,16 @@ std::string error_json(const ApiError& error) {
   return out;
 }
 
-void respond_error(HttpResponder& responder, const ApiError& error) {
+HttpHeaders headers_of(const ApiError& error) {
   HttpHeaders headers = error.headers;
   headers.push_back({"Content-Type", "application/json"});
-  if (error.retry_after_seconds > 0) {
+  if (error.retry_after_seconds > 0)
     headers.push_back({"Retry-After", std::to_string(error.retry_after_seconds)});
-  }
-  responder.respond(error.status, std::move(headers), error_json(error));
+  return headers;
+}
+
+void respond_error(HttpResponder& responder, const ApiError& error) {
+  responder.respond(error.status, headers_of(error), error_json(error));
 }
 
 void respond_json(HttpResponder& responder, int status, std::string json) {

@@ -23,6 +23,8 @@ ApiError bad_request(std::string message, std::optional<std::string> param,
                      std::optional<std::string> code);
 // {"error":{"message":…,"type":…,"param":…,"code":…}}
 std::string error_json(const ApiError& error);
+// Those of the answer, Content-Type and Retry-After among them.
+HttpHeaders headers_of(const ApiError& error);
 void respond_error(HttpResponder& responder, const ApiError& error);
 void respond_json(HttpResponder& responder, int status, std::string json);
 

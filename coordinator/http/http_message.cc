@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <random>
 
+#include "coordinator/http/authority.h"
+
 namespace conclave::coordinator {
 namespace {
 
@@ -46,12 +48,33 @@ std::string percent_decode(std::string_view text) {
   return out;
 }
 
-void split_target(HttpRequest* request) {
-  const std::string_view target = request->target;
+bool HttpRequest::has_body() const {
+  const std::string_view length = header("content-length");
+  return !header("transfer-encoding").empty() ||
+         length.find_first_not_of('0') != std::string_view::npos;
+}
+
+bool split_target(HttpRequest* request) {
+  std::string_view target = request->target;
+  request->host = std::string(request->header("host"));
+  if (!target.starts_with('/') && !(target == "*" && request->method == "OPTIONS")) {
+    const size_t scheme = target.find("://");
+    if (scheme == std::string_view::npos ||
+        (!equals_ignoring_case(target.substr(0, scheme), "http") &&
+         !equals_ignoring_case(target.substr(0, scheme), "https")))
+      return false;
+    target.remove_prefix(scheme + 3);
+    const size_t end = std::min(target.find_first_of("/?"), target.size());
+    request->host = std::string(target.substr(0, end));
+    if (!parse_authority(request->host)) return false;
+    target.remove_prefix(end);
+  }
   const size_t question = target.find('?');
   request->path = percent_decode(target.substr(0, question));
+  if (request->path.empty()) request->path = "/";
   request->query =
       question == std::string_view::npos ? "" : std::string(target.substr(question + 1));
+  return true;
 }
 
 std::string random_hex_id() {

@@ -11,9 +11,12 @@
 #include <string_view>
 #include <vector>
 
+#include "coordinator/http/http_peer.h"
+
 namespace conclave::coordinator {
 
 struct ApiKey;
+class BodyShare;
 
 struct HttpHeader {
   std::string name;
@@ -26,15 +29,22 @@ struct HttpRequest {
   std::string target;  // as sent
   std::string path;    // target without query, percent-decoded
   std::string query;   // behind '?', as sent
+  std::string host;    // HOST[:PORT] that it is addressed to: an absolute target's, else the
+                       // header's; "" in HTTP/1.0 without one
+  HttpPeer peer;
   HttpHeaders headers;
   std::string body;
+  std::shared_ptr<const BodyShare> body_share;  // what the body takes of the server's memory for
+                                                // bodies, until the request goes
   std::shared_ptr<const ApiKey> key;  // it came with, once checked; null: none is asked for
-  std::string request_id;  // the client's x-request-id if it is sane, else generated
-  int http_minor = 1;      // HTTP/1.x
+  std::string request_id;             // the client's x-request-id if it is sane, else generated
+  int http_minor = 1;                 // HTTP/1.x
   bool keep_alive = true;
 
   // First header of that name (any case), "" if none.
   std::string_view header(std::string_view name) const;
+  // It announces a body, which is there or will come.
+  bool has_body() const;
 };
 
 // A line sent when a stream has been silent for a while, so that proxies and clients see life.
@@ -76,8 +86,9 @@ using HttpHandler = std::function<void(HttpRequest, std::shared_ptr<HttpResponde
 bool equals_ignoring_case(std::string_view a, std::string_view b);
 // "%41b" -> "Ab"; a malformed escape stays as it is.
 std::string percent_decode(std::string_view text);
-// Fills path and query from target.
-void split_target(HttpRequest* request);
+// Fills path, query and host from target and headers. False for a target that is neither a path,
+// nor http://HOST[:PORT]/… (or https), nor the "*" of OPTIONS.
+bool split_target(HttpRequest* request);
 // 24 random hex digits.
 std::string random_hex_id();
 // The client's id where it is 1..128 printable ASCII characters without spaces, else a new one.

@@ -53,6 +53,7 @@ class AsioHttpServer : public HttpServer {
         ticker_(strand_) {
     host_->options = std::move(options);
     host_->handler = std::move(handler);
+    host_->bodies = std::make_shared<BodyBudget>(host_->options.max_total_body_bytes);
     const auto shortest = std::min({host_->options.header_timeout, host_->options.body_timeout,
                                     host_->options.idle_timeout, host_->options.write_timeout});
     tick_period_ =
@@ -183,6 +184,7 @@ void AsioHttpServer::on_accept(boost::system::error_code error, Connection::Sock
     return;
   }
   boost::system::error_code ignored;
+  socket.non_blocking(true, ignored);
   socket.set_option(tcp::no_delay(true), ignored);
   if (const int bytes = host_->options.socket_send_buffer_bytes; bytes > 0) {
     socket.set_option(boost::asio::socket_base::send_buffer_size(bytes), ignored);
@@ -250,6 +252,7 @@ void AsioHttpServer::stop(std::chrono::milliseconds grace) {
   host_->stopped = true;
   if (!socket_path_.empty()) ::unlink(socket_path_.c_str());
   host_->handler = nullptr;
+  host_->options.guard = nullptr;
 }
 
 }  // namespace

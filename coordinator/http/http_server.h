@@ -9,9 +9,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "coordinator/http/cors.h"
+#include "coordinator/http/error_response.h"
 #include "coordinator/http/http_message.h"
 
 namespace conclave::coordinator {
@@ -24,13 +27,19 @@ struct HttpExchange {
   double seconds = 0;  // from the complete request to the complete answer
 };
 
+// Looks at a request whose head is there and whose body was not read. An error is the answer (a
+// missing API key); otherwise it may note what it found out (HttpRequest::key).
+using HttpGuard = std::function<std::optional<ApiError>(HttpRequest& request)>;
+
 struct HttpServerOptions {
   std::string address = "127.0.0.1";  // or "unix:PATH": a socket that only this user may open
   uint16_t port = 0;                  // 0: any free port
   int threads = 2;
-  size_t max_header_bytes = 32 << 10;  // beyond: 431
-  size_t max_body_bytes = 8 << 20;     // beyond: 413
-  size_t max_connections = 4096;       // beyond: 503
+  size_t max_header_bytes = 32 << 10;       // beyond: 431
+  size_t max_body_bytes = 8 << 20;          // beyond: 413
+  size_t max_total_body_bytes = 256 << 20;  // of all requests that are there or come in; beyond:
+                                            // 503, before the body is read if its length is known
+  size_t max_connections = 4096;            // beyond: 503
   size_t max_stream_queue_bytes =
       1 << 20;                       // unsent bytes of one stream; beyond: the client is dropped
   int socket_send_buffer_bytes = 0;  // of the kernel; 0: it decides
@@ -39,7 +48,10 @@ struct HttpServerOptions {
   std::chrono::milliseconds body_timeout{30000};  // from the header's end to the body's; then 408
   std::chrono::milliseconds idle_timeout{75000};  // between requests; then a quiet close
   std::chrono::milliseconds write_timeout{
-      30000};  // without one byte taken by the client; then it is dropped
+      30000};                        // without one byte taken by the client; then it is dropped
+  bool identify_peer_users = false;  // fill HttpPeer::uid
+  HttpGuard guard;                   // any I/O thread; null: all requests are handled
+  CorsPolicy cors;                   // preflights that it allows or not are answered unguarded
   std::function<void(const HttpExchange&)> on_exchange;  // any I/O thread
 };
 
@@ -50,7 +62,7 @@ class HttpServer {
   // the port or the socket's path cannot be taken.
   static absl::StatusOr<std::unique_ptr<HttpServer>> start(HttpServerOptions options,
                                                            HttpHandler handler);
-  virtual ~HttpServer() = default;  // stops at once
+  virtual ~HttpServer() = default;    // stops at once
   virtual uint16_t port() const = 0;  // 0 for a Unix socket
   virtual size_t open_connections() const = 0;
   // Stops accepting, closes idle connections, lets answers in progress finish for `grace`, cuts the

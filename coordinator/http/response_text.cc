@@ -57,8 +57,9 @@ const char* reason_phrase(int status) {
 std::string render_head(const ResponseHead& head) {
   std::string out =
       "HTTP/1.1 " + std::to_string(head.status) + " " + reason_phrase(head.status) + "\r\n";
-  if (head.headers != nullptr) {
-    for (const HttpHeader& header : *head.headers) append_header(&out, header.name, header.value);
+  for (const HttpHeaders* headers : {head.headers, head.more_headers}) {
+    if (headers == nullptr) continue;
+    for (const HttpHeader& header : *headers) append_header(&out, header.name, header.value);
   }
   append_header(&out, "x-request-id", head.request_id);
   if (head.framing == BodyFraming::kChunked) {

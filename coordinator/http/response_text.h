@@ -20,6 +20,7 @@ struct ResponseHead {
   size_t content_length = 0;
   bool keep_alive = true;
   int http_minor = 1;
+  const HttpHeaders* more_headers = nullptr;
 };
 
 const char* reason_phrase(int status);

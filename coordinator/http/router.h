@@ -5,7 +5,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,19 +17,12 @@ namespace conclave::coordinator {
 // rest: what a path ending in '*' stood for, "" otherwise.
 using RouteHandler = std::function<void(HttpRequest request, const std::string& rest,
                                         std::shared_ptr<HttpResponder> responder)>;
-// An error ends the request before its handler (a missing API key); otherwise it may note what it
-// found out (HttpRequest::key).
-using RouteGuard = std::function<std::optional<ApiError>(HttpRequest& request)>;
-
 class Router {
  public:
   // path: exact ("/v1/models") or a prefix ("/v1/models/*"). GET routes answer HEAD as well.
   void add(std::string method, std::string path, RouteHandler handler);
-  void set_guard(RouteGuard guard) { guard_ = std::move(guard); }
   // 404 for an unknown path, 405 with Allow for a wrong method, 204 with Allow for OPTIONS.
   void handle(HttpRequest request, std::shared_ptr<HttpResponder> responder) const;
-  // For a caller that has proven itself elsewhere.
-  void handle_unguarded(HttpRequest request, std::shared_ptr<HttpResponder> responder) const;
   // The pattern that path matches, "other" if none: a bounded label for metrics.
   std::string label_of(std::string_view path) const;
 
@@ -42,7 +34,6 @@ class Router {
   };
   static bool matches(const Route& route, std::string_view path);
   std::vector<Route> routes_;
-  RouteGuard guard_;
 };
 
 }  // namespace conclave::coordinator

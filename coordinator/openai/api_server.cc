@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "coordinator/admin/metrics.h"
+#include "coordinator/http/authority.h"
 #include "coordinator/http/router.h"
 #include "coordinator/openai/endpoints.h"
 #include "coordinator/openai/succession.h"
@@ -58,12 +59,17 @@ std::shared_ptr<Router> make_router(const ApiServerOptions& options,
               [probe](HttpRequest, const std::string&, std::shared_ptr<HttpResponder> responder) {
                 probe->check(std::move(responder));
               });
-  router->set_guard(
-      [keys = options.api_keys](HttpRequest& request) -> std::optional<ApiError> {
-        if (request.path == "/health" || request.path == "/ready") return std::nullopt;
-        return keys.check(request.header("authorization"), &request.key);
-      });
   return router;
+}
+
+// What needs no key carries no body either: nobody fills memory without one.
+HttpGuard key_guard(const ApiKeys& keys) {
+  return [keys](HttpRequest& request) -> std::optional<ApiError> {
+    const bool open = request.path == "/health" || request.path == "/ready" ||
+                      CorsPolicy::is_preflight(request);
+    if (open && !request.has_body()) return std::nullopt;
+    return keys.check(request.header("authorization"), &request.key);
+  };
 }
 
 void observe(HttpServerOptions* http, Metrics* metrics, std::shared_ptr<const Router> router) {
@@ -106,13 +112,13 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::start(ApiServerOptions opt
   const auto context = make_context(options, parts);
   const auto router = make_router(options, context);
   observe(&options.http, parts.metrics, router);
+  options.http.guard = key_guard(options.api_keys);
   log_info("sampling defaults of requests that leave fields out",
            {{"source", options.defaults_source == GenerationDefaultsSource::kModel
                            ? "generation_config.json"
                            : "none"},
             {"defaults", describe(context->defaults)}});
-  const bool exposed = options.http.address != "127.0.0.1" && options.http.address != "::1" &&
-                       options.http.address != "localhost";
+  const bool exposed = !is_loopback_address(options.http.address);
   if (exposed && options.api_keys.empty()) {
     log_warning("the API listens beyond this machine without an API key",
                 {{"address", options.http.address}});
@@ -127,7 +133,7 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::start(ApiServerOptions opt
   return std::unique_ptr<ApiServer>(new ApiServer(
       std::move(server), std::move(succession),
       [router](HttpRequest request, std::shared_ptr<HttpResponder> responder) {
-        router->handle_unguarded(std::move(request), std::move(responder));
+        router->handle(std::move(request), std::move(responder));
       }));
 }
 

@@ -350,11 +350,17 @@ def test_placement(ctl, cluster, folder):
     check(ctl.table("profile", "save", profile, sees=["profile.json"]).strip() == str(profile), "profile save")
     saved = ctl.json("profile", "save", profile, schema="file")
     check(isinstance(json.loads(profile.read_text()), dict) and saved["bytes"] == profile.stat().st_size, saved)
-    ctl.table("profile", "save", "--on-server", folder / "profile2.json", sees=["saved: true"])
-    ctl.json("profile", "save", "--on-server", folder / "profile2.json", schema="profile_saved")
-    check((folder / "profile2.json").stat().st_size > 0, "profile on the server")
-    ctl.table("profile", "load", folder / "profile2.json", sees=["loaded: true"])
-    ctl.json("profile", "load", folder / "profile2.json", schema="profile_loaded")
+    ctl.table("profile", "save", "--on-server", "profile2.json", sees=["saved: true"])
+    kept = ctl.json("profile", "save", "--on-server", "profile2.json", schema="profile_saved")["file"]
+    check(kept == str(folder / "state/documents/profile2.json") and pathlib.Path(kept).stat().st_size > 0, "profile on the server")
+    refused = ctl.run("profile", "save", "--on-server", folder / "profile3.json", code=3)
+    check("is no path" in refused.stderr and not (folder / "profile3.json").exists(), refused.stderr)
+    ctl.table("profile", "load", profile, sees=["loaded: true"])
+    ctl.json("profile", "load", "--on-server", "profile2.json", schema="profile_loaded")
+    ctl.run("profile", "load", "--on-server", "no-such-profile", code=6)
+    ctl.run("profile", "load", folder / "absent.json", code=3)
+    (folder / "text").write_text("no profile")
+    check("--on-server" in ctl.run("profile", "load", folder / "text", code=3).stderr, "advice for what is no JSON")
 
 
 # Of every verb that asks the cluster; none may change or tell anything without the key.
@@ -497,7 +503,8 @@ def main():
         key = folder / "admin-key"
         key.write_text("top-secret-key\n")
         (folder / "serve.toml").write_text('max-queue = 77\nmax-running = 33\nlog-format = "json"\nvllm-metric-names = true\n')
-        with Cluster("--config", str(folder / "serve.toml"), "--max-running", "40", "--admin-key-file", str(key), "--admin-socket", str(folder / "admin.sock"), transport="local", env=SLOW) as cluster:
+        with Cluster("--config", str(folder / "serve.toml"), "--max-running", "40", "--admin-key-file", str(key), "--admin-socket", str(folder / "admin.sock"),
+                     "--state-dir", str(folder / "state"), transport="local", env=SLOW) as cluster:
             cluster.key = {"Authorization": "Bearer top-secret-key"}
             (cluster.folder / "key").write_text("top-secret-key\n")
             os.symlink(folder / "admin.sock", cluster.folder / "admin.sock")

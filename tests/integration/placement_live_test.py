@@ -3,7 +3,10 @@
 No request fails, every text equals the quiet cluster's, rollback and errors do what they say."""
 import json
 import os
+import pathlib
 import random
+import shutil
+import tempfile
 import threading
 import time
 import unittest
@@ -48,7 +51,9 @@ def settled(server):
 class PlacementLive(unittest.TestCase):
     def test_nothing_fails_and_nothing_changes_while_experts_move(self):
         slots = 1 + 32 // RANKS
-        with cluster.Cluster("--expert-slots", str(slots), "--kv-blocks", "300", "--nodes", "2", ranks=RANKS) as server:
+        state = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, state)
+        with cluster.Cluster("--expert-slots", str(slots), "--kv-blocks", "300", "--nodes", "2", "--state-dir", state, ranks=RANKS) as server:
             keys = range(8)
             quiet = {key: server.post("/v1/completions", body_of(key)).json()["choices"][0]["text"] for key in keys}
             wrong, served = [], [0]
@@ -96,7 +101,7 @@ class PlacementLive(unittest.TestCase):
             self.check_rollback(server, view)
             self.check_errors(server, view)
             self.check_plan(server)
-            self.check_profile(server)
+            self.check_profile(server, pathlib.Path(state))
 
     def check_plan(self, server):
         status, planned = admin(server, "POST", "placement/plan",
@@ -143,20 +148,37 @@ class PlacementLive(unittest.TestCase):
             self.assertEqual(status, expected, answer)
             self.assertIn(word, answer["error"]["message"])
 
-    def check_profile(self, server):
+    def check_profile(self, server, state):
         status, profile = admin(server, "GET", "profile")
         self.assertEqual(status, 200)
         self.assertGreater(profile["tokens"], 100)
-        path = server.folder / "profile.json"
-        status, _ = admin(server, "POST", "profile/save", {"path": str(path)})
-        self.assertEqual(status, 200)
-        self.assertEqual(json.loads(path.read_text())["experts"], 32)
-        self.assertEqual(admin(server, "POST", "profile/save", {"path": "relative"})[0], 400)
-        self.assertEqual(admin(server, "POST", "profile/load", {"path": str(path)})[0], 200)
-        self.assertEqual(admin(server, "POST", "profile/load", {"path": str(server.folder / "none.json")})[0], 404)
+        self.check_saved_profiles(server, state)
         self.assertEqual(admin(server, "POST", "profile/stop")[0], 200)
         self.assertEqual(admin(server, "POST", "profile/start")[0], 200)
         self.assertLess(admin(server, "GET", "profile")[1]["tokens"], profile["tokens"])
+
+    def check_saved_profiles(self, server, state):
+        """Clients name documents in a folder of the coordinator's, and nothing they send is a path."""
+        status, saved = admin(server, "POST", "profile/save", {"name": "profile.json"})
+        self.assertEqual((status, saved["file"]), (200, str(state / "documents/profile.json")))
+        self.assertEqual(json.loads((state / "documents/profile.json").read_text())["experts"], 32)
+        self.assertEqual((state / "documents").stat().st_mode & 0o777, 0o700)
+        self.assertEqual((state / "documents/profile.json").stat().st_mode & 0o777, 0o600)
+        self.assertEqual(admin(server, "POST", "profile/save", {"name": "rows.safetensors"})[0], 200)
+        for name in ("profile.json", "rows.safetensors"):
+            self.assertEqual(admin(server, "POST", "profile/load", {"name": name})[0], 200)
+        self.assertEqual(admin(server, "POST", "profile/load", {"name": "none.json"})[0], 404)
+        precious = server.folder / "precious"
+        precious.write_text("mine")
+        for verb in ("save", "load"):
+            for body in ({"path": str(precious)}, {"name": str(precious)}, {"name": "../../precious"}, {"name": ".."}, {"name": ""}, {},
+                         {"path": str(precious), "name": "profile.json"}):
+                status, answer = admin(server, "POST", "profile/" + verb, body)
+                self.assertEqual(status, 400, (verb, body, answer))
+        self.assertEqual(precious.read_text(), "mine")
+        # A profile that a client has is sent, not named.
+        self.assertEqual(admin(server, "POST", "profile/load", {"profile": admin(server, "GET", "profile")[1]})[0], 200)
+        self.assertEqual(admin(server, "POST", "profile/load", {"profile": {"experts": 3}})[0], 400)
 
     def test_the_cluster_replans_by_itself(self):
         with cluster.Cluster("--replan", "auto", "--replan-period-s", "0.5", "--replan-time-limit-s", "2", "--profile-report-ms",

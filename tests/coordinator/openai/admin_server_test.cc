@@ -239,6 +239,57 @@ TEST_F(AdminServerTest, PagesOfOtherSitesAreRefused) {
   EXPECT_EQ(send("GET", "/admin/v1/status", "", "Sec-Fetch-Site: same-origin\r\n").status, 200);
 }
 
+TEST_F(AdminServerTest, NamesThatOnlyBeginLikeLoopbackAreOtherSites) {
+  start();
+  for (const char* host : {"127.evil.example", "127.0.0.1.evil", "localhost.evil"}) {
+    HttpClient client(server_->port());
+    client.send("POST /admin/v1/undrain HTTP/1.1\r\nHost: " + std::string(host) +
+                "\r\nOrigin: http://" + host + "\r\nSec-Fetch-Site: same-origin\r\n\r\n");
+    EXPECT_EQ(client.read_response().status, 403) << host;
+  }
+}
+
+// The last log lines that speak of an admin request.
+std::vector<std::string> audit_lines() {
+  std::vector<std::string> lines;
+  for (std::string& line : recent_log_lines()) {
+    if (line.find("admin act") != std::string::npos || line.find("admin request refused") != std::string::npos)
+      lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+TEST_F(AdminServerTest, WhatAnOperatorChangesIsLoggedWithWhoDidIt) {
+  start();
+  const size_t before = audit_lines().size();
+  send("GET", "/admin/v1/status");  // changes nothing
+  send("POST", "/admin/v1/cordon", R"({"reason":"new disks"})", "x-request-id: mine\r\n");
+  send("POST", "/admin/v1/undrain");
+  send("POST", "/admin/v1/trace/start", R"({"steps":0})");
+  const auto lines = audit_lines();
+  ASSERT_EQ(lines.size(), before + 3);
+  const std::string& cordon = lines[before];
+  for (const std::string& part : {std::string("POST /admin/v1/cordon"), std::string("new disks"),
+                                  "uid " + std::to_string(::geteuid()), std::string("127.0.0.1:"),
+                                  std::string("mine"), std::string("200")})
+    EXPECT_NE(cordon.find(part), std::string::npos) << part << " in " << cordon;
+  EXPECT_NE(lines[before + 2].find("400"), std::string::npos) << lines[before + 2];
+}
+
+TEST_F(AdminServerTest, TheLogNamesTheKeyAndRefusedAttempts) {
+  AdminOptions options;
+  options.keys = *ApiKeys::from_text("secret name=alice", "test");
+  start(std::move(options));
+  const size_t before = audit_lines().size();
+  send("POST", "/admin/v1/undrain", "", "Authorization: Bearer secret\r\n");
+  send("POST", "/admin/v1/undrain", "", "Authorization: Bearer wrong\r\n");
+  const auto lines = audit_lines();
+  ASSERT_EQ(lines.size(), before + 2);
+  EXPECT_NE(lines[before].find("key alice"), std::string::npos) << lines[before];
+  EXPECT_NE(lines[before + 1].find("refused"), std::string::npos) << lines[before + 1];
+  for (const std::string& line : lines) EXPECT_EQ(line.find("secret"), std::string::npos) << line;
+}
+
 TEST_F(AdminServerTest, PromptsOfThePageReachTheApi) {
   start();
   EXPECT_EQ(send("POST", "/v1/chat/completions", "{\"a\":1}").body, "{\"echo\":{\"a\":1}}");

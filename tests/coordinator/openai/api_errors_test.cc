@@ -185,7 +185,7 @@ TEST_F(ApiErrorsTest, BadBodiesAre400And415And404And405) {
   }
   HttpClient form(port());
   form.send(
-      "POST /v1/completions HTTP/1.1\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
+      "POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
   EXPECT_EQ(form.read_response().status, 415);
   EXPECT_EQ(http_get(port(), "/nowhere").status, 404);
   const ClientResponse wrong = http_get(port(), kChatPath);

@@ -85,7 +85,7 @@ TEST_F(HttpLimitsTest, SlowHeaderIs408AndDripsDoNotExtendIt) {
   start({.header_timeout = std::chrono::milliseconds(100)});
   HttpClient client(server_->port());
   std::thread drip([this, &client] {
-    const std::string request = "GET / HTTP/1.1\r\nA: " + std::string(4000, 'a');
+    const std::string request = "GET / HTTP/1.1\r\nHost: h\r\nA: " + std::string(4000, 'a');
     for (const char c : request) {
       if (!client.send(std::string_view(&c, 1))) return;
       std::this_thread::sleep_for(
@@ -103,7 +103,7 @@ TEST_F(HttpLimitsTest, SlowHeaderIs408AndDripsDoNotExtendIt) {
 TEST_F(HttpLimitsTest, SlowBodyIs408) {
   start({.body_timeout = std::chrono::milliseconds(50)});
   HttpClient client(server_->port());
-  client.send("POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\nabc");
+  client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nabc");
   EXPECT_EQ(client.read_response().status, 408);
   EXPECT_TRUE(client.read_end());
 }
@@ -118,7 +118,7 @@ TEST_F(HttpLimitsTest, IdleConnectionsAreClosedQuietly) {
 TEST_F(HttpLimitsTest, ContinueIsSentToClientsThatWaitForIt) {
   start({});
   HttpClient client(server_->port());
-  client.send("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+  client.send("POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
   EXPECT_TRUE(client.read_until("HTTP/1.1 100 Continue\r\n\r\n"));
   client.send("abc");
   EXPECT_EQ(client.read_response().status, 100);
@@ -129,8 +129,8 @@ TEST_F(HttpLimitsTest, ConnectionsBeyondTheLimitGet503) {
   start({.max_connections = 2});
   HttpClient first(server_->port());
   HttpClient second(server_->port());
-  first.send("GET / HTTP/1.1\r\n\r\n");
-  second.send("GET / HTTP/1.1\r\n\r\n");
+  first.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+  second.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
   EXPECT_EQ(first.read_response().status, 200);
   EXPECT_EQ(second.read_response().status, 200);
   HttpClient third(server_->port());
@@ -142,7 +142,7 @@ TEST_F(HttpLimitsTest, ConnectionsBeyondTheLimitGet503) {
 TEST_F(HttpLimitsTest, ReaderThatLetsTooMuchPileUpIsDropped) {
   start({.max_stream_queue_bytes = 1 << 20, .socket_send_buffer_bytes = 1 << 16});
   HttpClient client(server_->port());
-  client.send("GET /flood HTTP/1.1\r\n\r\n");
+  client.send("GET /flood HTTP/1.1\r\nHost: h\r\n\r\n");
   EXPECT_TRUE(wait_dropped());
 }
 
@@ -152,7 +152,7 @@ TEST_F(HttpLimitsTest, ReaderThatTakesNothingInTimeIsDropped) {
          .write_timeout = std::chrono::milliseconds(100)});
   HttpClient client(server_->port());
   client.set_receive_buffer(1 << 12);
-  client.send("GET /flood HTTP/1.1\r\n\r\n");
+  client.send("GET /flood HTTP/1.1\r\nHost: h\r\n\r\n");
   // The flood is complete when it is queued, so nobody is told; the connection goes all the same.
   while (server_->open_connections() == 0) std::this_thread::yield();
   while (server_->open_connections() != 0) std::this_thread::yield();

@@ -67,7 +67,7 @@ TEST_F(HttpServerTest, KeepAliveServesManyRequestsOnOneConnection) {
   start();
   HttpClient client(server_->port());
   for (int i = 0; i < 5; ++i) {
-    client.send("GET /echo HTTP/1.1\r\nx-request-id: r" + std::to_string(i) + "\r\n\r\n");
+    client.send("GET /echo HTTP/1.1\r\nHost: h\r\nx-request-id: r" + std::to_string(i) + "\r\n\r\n");
     const ClientResponse response = client.read_response();
     EXPECT_EQ(response.status, 200);
     EXPECT_EQ(response.body, "GET /echo ");
@@ -79,7 +79,7 @@ TEST_F(HttpServerTest, PipelinedRequestsAreAnsweredInOrder) {
   start();
   HttpClient client(server_->port());
   std::string all;
-  for (int i = 0; i < 50; ++i) all += "GET /" + std::to_string(i) + " HTTP/1.1\r\n\r\n";
+  for (int i = 0; i < 50; ++i) all += "GET /" + std::to_string(i) + " HTTP/1.1\r\nHost: h\r\n\r\n";
   client.send(all);
   for (int i = 0; i < 50; ++i)
     EXPECT_EQ(client.read_response().body, "GET /" + std::to_string(i) + " ");
@@ -88,7 +88,7 @@ TEST_F(HttpServerTest, PipelinedRequestsAreAnsweredInOrder) {
 TEST_F(HttpServerTest, PipelinedRequestWaitsForASlowAnswerBeforeIt) {
   start();
   HttpClient client(server_->port());
-  client.send("GET /hold HTTP/1.1\r\n\r\nGET /next HTTP/1.1\r\n\r\n");
+  client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /next HTTP/1.1\r\nHost: h\r\n\r\n");
   wait_held()->respond(200, {}, "slow");
   EXPECT_EQ(client.read_response().body, "slow");
   EXPECT_EQ(client.read_response().body, "GET /next ");
@@ -97,7 +97,7 @@ TEST_F(HttpServerTest, PipelinedRequestWaitsForASlowAnswerBeforeIt) {
 TEST_F(HttpServerTest, HeadHasTheLengthButNoBody) {
   start();
   HttpClient client(server_->port());
-  client.send("HEAD /x HTTP/1.1\r\n\r\nGET /y HTTP/1.1\r\n\r\n");
+  client.send("HEAD /x HTTP/1.1\r\nHost: h\r\n\r\nGET /y HTTP/1.1\r\nHost: h\r\n\r\n");
   EXPECT_EQ(client.read_response(true).headers.at("content-length"), "8");
   EXPECT_EQ(client.read_response().body, "GET /y ");
 }
@@ -119,7 +119,7 @@ TEST_F(HttpServerTest, Http10GetsNoChunksAndAClosedConnection) {
 TEST_F(HttpServerTest, StreamsArriveInChunksAndKeepTheConnection) {
   start();
   HttpClient client(server_->port());
-  client.send("GET /hold HTTP/1.1\r\n\r\n");
+  client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
   const auto responder = wait_held();
   responder->begin_stream(200, {{"Content-Type", "text/event-stream"}}, {});
   responder->write("first");
@@ -129,14 +129,14 @@ TEST_F(HttpServerTest, StreamsArriveInChunksAndKeepTheConnection) {
   const ClientResponse response = client.read_response();
   EXPECT_EQ(response.body, "firstsecond");
   EXPECT_TRUE(response.complete);
-  client.send("GET /z HTTP/1.1\r\n\r\n");
+  client.send("GET /z HTTP/1.1\r\nHost: h\r\n\r\n");
   EXPECT_EQ(client.read_response().body, "GET /z ");
 }
 
 TEST_F(HttpServerTest, SilentStreamsGetHeartbeats) {
   start({.header_timeout = std::chrono::milliseconds(100)});
   HttpClient client(server_->port());
-  client.send("GET /hold HTTP/1.1\r\n\r\n");
+  client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
   wait_held()->begin_stream(200, {}, {": ping\n\n", std::chrono::milliseconds(20)});
   EXPECT_TRUE(client.read_until(": ping\n\n\r\n8\r\n: ping\n\n"));
 }
@@ -144,12 +144,12 @@ TEST_F(HttpServerTest, SilentStreamsGetHeartbeats) {
 TEST_F(HttpServerTest, ClientThatLeavesIsNoticedWhileNothingIsWritten) {
   start();
   HttpClient fin(server_->port());
-  fin.send("GET /hold HTTP/1.1\r\n\r\n");
+  fin.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
   wait_held(0);
   fin.close();
   EXPECT_TRUE(wait_disconnects(1));
   HttpClient rst(server_->port());
-  rst.send("GET /hold HTTP/1.1\r\n\r\n");
+  rst.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
   wait_held(1)->begin_stream(200, {}, {});
   rst.reset();
   EXPECT_TRUE(wait_disconnects(2));
@@ -158,7 +158,7 @@ TEST_F(HttpServerTest, ClientThatLeavesIsNoticedWhileNothingIsWritten) {
 TEST_F(HttpServerTest, DisconnectIsToldToACallbackSetTooLate) {
   start();
   HttpClient client(server_->port());
-  client.send("GET /hold HTTP/1.1\r\n\r\n");
+  client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
   const auto responder = wait_held();
   client.close();
   ASSERT_TRUE(wait_disconnects(1));
@@ -178,7 +178,7 @@ TEST_F(HttpServerTest, HandlersThatForgetOrThrowGet500) {
 TEST_F(HttpServerTest, AbandonedStreamIsCutNotEndedCleanly) {
   start();
   HttpClient client(server_->port());
-  client.send("GET /hold HTTP/1.1\r\n\r\n");
+  client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
   {
     const auto responder = wait_held();
     responder->begin_stream(200, {}, {});
@@ -193,7 +193,7 @@ TEST_F(HttpServerTest, AbandonedStreamIsCutNotEndedCleanly) {
 TEST_F(HttpServerTest, HalfClosedClientStillGetsAnImmediateAnswer) {
   start();
   HttpClient client(server_->port());
-  client.send("GET /a HTTP/1.1\r\n\r\n");
+  client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
   client.half_close();
   EXPECT_EQ(client.read_response().body, "GET /a ");
   EXPECT_TRUE(client.read_end());
@@ -202,7 +202,7 @@ TEST_F(HttpServerTest, HalfClosedClientStillGetsAnImmediateAnswer) {
 TEST_F(HttpServerTest, HalfClosedInTheMiddleOfARequestGets400) {
   start();
   HttpClient client(server_->port());
-  client.send("POST /a HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc");
+  client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
   client.half_close();
   EXPECT_EQ(client.read_response().status, 400);
   EXPECT_TRUE(client.read_end());
@@ -212,10 +212,10 @@ TEST_F(HttpServerTest, StopFinishesOpenAnswersAndRefusesNewConnections) {
   start();
   const uint16_t port = server_->port();
   HttpClient idle(port);
-  idle.send("GET /a HTTP/1.1\r\n\r\n");
+  idle.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
   EXPECT_EQ(idle.read_response().status, 200);
   HttpClient busy(port);
-  busy.send("GET /hold HTTP/1.1\r\n\r\n");
+  busy.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
   const auto responder = wait_held();
   responder->begin_stream(200, {}, {});
   std::thread stopper([this] { server_->stop(std::chrono::seconds(20)); });
@@ -229,13 +229,13 @@ TEST_F(HttpServerTest, StopFinishesOpenAnswersAndRefusesNewConnections) {
   busy.close();
   stopper.join();
   HttpClient late(port);
-  EXPECT_FALSE(late.send("GET /a HTTP/1.1\r\n\r\n") && late.read_response().status == 200);
+  EXPECT_FALSE(late.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n") && late.read_response().status == 200);
 }
 
 TEST_F(HttpServerTest, StopCutsWhatDoesNotFinishAndTellsIt) {
   start();
   HttpClient client(server_->port());
-  client.send("GET /hold HTTP/1.1\r\n\r\n");
+  client.send("GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
   const auto responder = wait_held();
   server_->stop(std::chrono::milliseconds(10));
   EXPECT_TRUE(wait_disconnects(1));

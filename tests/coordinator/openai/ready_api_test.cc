@@ -75,7 +75,7 @@ TEST_F(ReadyApiTest, CallersShareOneCanary) {
   std::vector<std::unique_ptr<HttpClient>> clients;
   for (int i = 0; i < 5; ++i) {
     clients.push_back(std::make_unique<HttpClient>(port()));
-    clients.back()->send("GET /ready HTTP/1.1\r\n\r\n");
+    clients.back()->send("GET /ready HTTP/1.1\r\nHost: h\r\n\r\n");
   }
   ASSERT_TRUE(engine_.wait_submitted(1));
   engine_.token(0, 'a');
