@@ -16,7 +16,7 @@ ClientAccount& ClientShares::account(const std::string& name, int32_t weight) {
   return *found->second;
 }
 
-void ClientShares::begin_waiting(ClientAccount& client, int64_t step, bool contended) {
+void ClientShares::begin_waiting(ClientAccount& client, bool contended) {
   if (!contended) {
     for (ClientAccount& other : clients_) other.deficit = 0;
   }
@@ -25,7 +25,6 @@ void ClientShares::begin_waiting(ClientAccount& client, int64_t step, bool conte
     client.deficit = kRoundTokens * client.weight;
     client.round = round_;
   }
-  client.last_in = step;
 }
 
 void ClientShares::charge(ClientAccount& client, int64_t rows) {

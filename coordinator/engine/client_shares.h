@@ -37,7 +37,6 @@ struct ClientAccount {
   // Of the step being planned.
   std::vector<Sequence*> prefills;  // running, their text not computed yet, last first
   std::map<SequenceOrder, Sequence*>::iterator cursor;  // into waiting: who is to be looked at next
-  bool served_out = false;                              // nothing more of it fits into the step
 
   bool active() const { return !waiting.empty() || !running.empty(); }
   bool pending() const { return !waiting.empty() || !prefills.empty(); }
@@ -56,7 +55,7 @@ class ClientShares {
   // are forgotten: idle and without debt.
   ClientAccount& account(const std::string& name, int32_t weight);
   // Before its first sequence waits. contended: others wait or have prompts to compute.
-  void begin_waiting(ClientAccount& client, int64_t step, bool contended);
+  void begin_waiting(ClientAccount& client, bool contended);
   void charge(ClientAccount& client, int64_t rows);
   // Its turn is over; all others come first.
   void pass_turn(ClientAccount& client);

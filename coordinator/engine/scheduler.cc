@@ -58,8 +58,7 @@ absl::Status Scheduler::admit(JournalEntry* entry) {
   const GenerationRequest& request = entry->request;
   ClientAccount& client =
       shares_.account(request.probe ? kProbes : request.client, request.client_weight);
-  if (client.waiting.empty())
-    shares_.begin_waiting(client, step_, /*contended=*/waiting_ > 0 || prompts_left_);
+  if (client.waiting.empty()) shares_.begin_waiting(client, waiting_ > 0 || prompts_left_);
   sequence->client = &client;
   wait(*sequence);
   sequences_.emplace(entry->id, std::move(sequence));
@@ -67,7 +66,9 @@ absl::Status Scheduler::admit(JournalEntry* entry) {
 }
 
 void Scheduler::wait(Sequence& sequence) {
-  sequence.client->waiting.emplace(sequence.order(), &sequence);
+  ClientAccount& client = *sequence.client;
+  if (client.waiting.empty()) client.last_in = step_;
+  client.waiting.emplace(sequence.order(), &sequence);
   ++waiting_;
 }
 
@@ -120,7 +121,7 @@ std::vector<ClientLoad> Scheduler::client_loads() const {
 std::optional<ScheduledStep> Scheduler::plan(int64_t step) {
   if (step_in_flight() || !has_work()) return std::nullopt;
   ScheduledStep scheduled;
-  step_ = step;
+  ++step_;
   begin_planning();
   shares_.forget_idle();
   if (options_.force_preempt_seed) force_preemption(&scheduled);

@@ -229,7 +229,7 @@ class Scheduler {
   ClientShares shares_;
   std::vector<ClientAccount*> by_merit_;  // of the step being planned
   bool prompts_left_ = false;             // after the last plan() some prompts were not computed
-  int64_t step_ = 0;                      // planned last
+  int64_t step_ = 0;                      // planned so far
   int64_t displacement_credit_ = 0;  // kRowsPerDisplacedRow for each row to be computed again
   int32_t budget_ = 0;  // rows left in the step being planned
   int32_t logit_rows_ = 0;  // of them, rows whose logits may be reported

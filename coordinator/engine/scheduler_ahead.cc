@@ -31,7 +31,7 @@ std::optional<ScheduledStep> Scheduler::plan_ahead(int64_t step) {
   if (may_admit_beside(sequences)) return std::nullopt;
   ScheduledStep scheduled;
   for (Sequence* sequence : sequences) add_ahead_chunk(*sequence, &scheduled);
-  step_ = step;
+  ++step_;
   return launch(std::move(scheduled), step);
 }
 

@@ -13,6 +13,7 @@ namespace conclave::coordinator {
 void Scheduler::plan_turns(bool everybody, const ClientAccount* claimant, ScheduledStep* step) {
   for (ClientAccount& client : shares_.clients()) {
     const bool open = everybody || &client == claimant;
+    client.prefills.clear();
     client.cursor = open ? client.waiting.begin() : client.waiting.end();
     for (auto it = client.running.rbegin(); it != client.running.rend(); ++it) {
       if (it->second->steps == 0) client.prefills.push_back(it->second);
