@@ -116,6 +116,7 @@ EngineImpl::Mail EngineImpl::wait_for_mail(Time until) {
 
 EngineImpl::Time EngineImpl::next_wake(Time now) const {
   Time wake = group_.next_wake(now);
+  if (clients_due_) wake = std::min(wake, clients_published_at_ + kPublishPeriod);
   if (scheduler_ != nullptr && !group_.step_in_flight() && !group_.asleep()) {
     wake = std::min(wake, idle_since_ + milliseconds(options_.idle_sleep_ms));
   }
@@ -504,7 +505,8 @@ void EngineImpl::publish(Time now, bool force) {
   observer_->load(status_.running, status_.waiting, used, blocks);
   // All clients cost more than a few counters; an idle engine may not look again soon.
   const bool idle = scheduler_ == nullptr || !scheduler_->has_work();
-  if (force || idle || now - clients_published_at_ >= kPublishPeriod) {
+  clients_due_ = !force && !idle && now - clients_published_at_ < kPublishPeriod;
+  if (!clients_due_) {
     clients_published_at_ = now;
     publish_clients();
   }

@@ -160,7 +160,7 @@ class EngineImpl : public Engine {
   int64_t next_step_ = 1;
   Time idle_since_;
   Time published_at_, clients_published_at_;
-  bool clients_shown_ = false;
+  bool clients_due_ = false, clients_shown_ = false;
   GroupState published_state_ = GroupState::kStopped;
   int64_t published_restarts_ = 0;
   std::map<std::string, ClientTokens> client_tokens_;  // not published yet

@@ -52,6 +52,7 @@ class Flood:
             with self.lock:
                 self.statuses.append(answer.status)
             answer.read()
+        connection.close()
 
 
 class KeyFile(unittest.TestCase):
@@ -134,6 +135,7 @@ class KeyFile(unittest.TestCase):
                     "stream_options": {"include_usage": True}}
             connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json", **bearer("alpha")})
             tokens.extend(line for line in connection.getresponse() if line.startswith(b"data: "))
+            connection.close()
 
         thread = threading.Thread(target=stream)
         thread.start()
