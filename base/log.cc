@@ -1,16 +1,22 @@
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <deque>
 #include <mutex>
 #include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "base/log_file.h"
 
 namespace conclave {
 namespace {
@@ -19,6 +25,7 @@ constexpr size_t kRecentLines = 512;
 constexpr int kLevels = 4;
 
 std::atomic<LogLevel> g_level{LogLevel::kInfo};
+std::atomic<int> g_output{STDERR_FILENO};
 std::atomic<LogFormat> g_format{LogFormat::kText};
 std::array<std::atomic<int64_t>, kLevels> g_records{};
 thread_local int32_t t_rank = -1;
@@ -28,6 +35,7 @@ struct Sink {
   std::mutex mutex;
   std::string component;
   std::deque<std::string> recent;
+  std::string file;  // "": stderr
 };
 Sink& sink() {
   static Sink instance;
@@ -77,6 +85,15 @@ std::string json_record(LogLevel level, std::string_view name, std::string_view 
   return record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
+int open_to_append(const std::string& path) {
+  return ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+absl::Status log_file_error(const std::string& path) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ": cannot open the log file: ", std::strerror(errno)));
+}
+
 }  // namespace
 
 const char* log_level_name(LogLevel level) {
@@ -116,6 +133,31 @@ std::vector<std::string> recent_log_lines() {
   return {sink().recent.begin(), sink().recent.end()};
 }
 
+absl::Status open_log_file(const std::string& path) {
+  const int file = open_to_append(path);
+  if (file < 0) return log_file_error(path);
+  std::lock_guard lock(sink().mutex);
+  sink().file = path;
+  g_output.store(file);
+  return absl::OkStatus();
+}
+
+absl::Status reopen_log_file() {
+  std::lock_guard lock(sink().mutex);
+  if (sink().file.empty()) return absl::OkStatus();
+  const int file = open_to_append(sink().file);
+  if (file < 0) return log_file_error(sink().file);
+  // Under the number that writers have: who is about to write hits the old file or the new one.
+  ::dup3(file, g_output.load(), O_CLOEXEC);
+  ::close(file);
+  return absl::OkStatus();
+}
+
+void write_log_line(std::string line) {
+  line.push_back('\n');
+  [[maybe_unused]] const ssize_t written = ::write(g_output.load(), line.data(), line.size());
+}
+
 void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
   if (!log_enabled(level)) return;
   g_records[static_cast<size_t>(level)].fetch_add(1, std::memory_order_relaxed);
@@ -127,7 +169,7 @@ void log(LogLevel level, std::string_view message, std::initializer_list<LogFiel
   std::string line = g_format.load(std::memory_order_relaxed) == LogFormat::kJson
                          ? json_record(level, name, message, fields)
                          : text_record(level, name, message, fields);
-  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
+  [[maybe_unused]] const ssize_t written = ::write(g_output.load(), line.data(), line.size());
   line.pop_back();
   std::lock_guard lock(sink().mutex);
   if (sink().recent.size() == kRecentLines) sink().recent.pop_front();

@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
-#include <ctime>
 #include <filesystem>
 #include <thread>
 
@@ -10,12 +9,14 @@
 #include "base/file.h"
 #include "base/host_port.h"
 #include "base/log.h"
+#include "base/log_file.h"
 #include "base/status_macros.h"
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
 #include "cli/handover.h"
 #include "cli/serve_options.h"
+#include "cli/serve_signals.h"
 #include "coordinator/admin/admin_server.h"
 #include "coordinator/admin/metrics.h"
 #include "coordinator/chat_template/chat_template.h"
@@ -31,26 +32,9 @@ namespace {
 
 using coordinator::GroupState;
 
-// Signals are taken by the main thread with sigtimedwait; all other threads inherit the mask.
-sigset_t block_stop_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGUSR1);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  return signals;
-}
-
-// 0 if none came within the time.
-int wait_for_signal(const sigset_t& signals, int milliseconds) {
-  timespec time{milliseconds / 1000, (milliseconds % 1000) * 1000000L};
-  const int signal = sigtimedwait(&signals, nullptr, &time);
-  return signal > 0 ? signal : 0;
-}
-
 struct Cluster {
   std::shared_ptr<coordinator::RankLogs> rank_logs;
+  KeyFiles key_files;
   std::unique_ptr<coordinator::Metrics> metrics;
   std::unique_ptr<coordinator::PlacementManager> placement;  // null: no routed experts
   std::unique_ptr<coordinator::RoutingRecorder> recorder;    // null: nothing is recorded
@@ -118,7 +102,7 @@ absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& d
   options.http.port = static_cast<uint16_t>(o.admin_port);
   options.socket_path = o.admin_socket;
   if (!o.admin_key_file.empty()) {
-    ASSIGN_OR_RETURN(options.keys, coordinator::ApiKeys::from_file(o.admin_key_file));
+    ASSIGN_OR_RETURN(options.keys, cluster->key_files.open(o.admin_key_file));
   }
   coordinator::AdminParts parts;
   parts.engine = cluster->engine.get();
@@ -175,7 +159,7 @@ absl::Status start_listeners(const ServeOptions& o, const model::ModelDescriptio
   options.model_defaults = description.generation;
   options.version = kVersion;
   if (!o.api_key_file.empty()) {
-    ASSIGN_OR_RETURN(options.api_keys, coordinator::ApiKeys::from_file(o.api_key_file));
+    ASSIGN_OR_RETURN(options.api_keys, cluster->key_files.open(o.api_key_file));
   }
   ASSIGN_OR_RETURN(cluster->api, coordinator::ApiServer::start(std::move(options), std::move(parts)));
   RETURN_IF_ERROR(start_admin(o, description, cluster));
@@ -211,6 +195,13 @@ absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   return cluster;
 }
 
+void reload(Cluster& cluster) {
+  const absl::Status reopened = reopen_log_file();
+  if (!reopened.ok()) log_error("the log goes on in the old file", {{"why", std::string(reopened.message())}});
+  log_info("SIGHUP: reading the key files again");
+  cluster.key_files.reload();
+}
+
 struct StopReason {
   int signal = 0;
   std::optional<coordinator::HttpEndpoint> successor;
@@ -218,12 +209,12 @@ struct StopReason {
 
 // Waits for a signal or a successor while saying when the group becomes ready. Returns an error if a group that was
 // started here never did: a broken model will not mend itself.
-absl::StatusOr<StopReason> watch(const sigset_t& signals, const ServeOptions& o, const Cluster& cluster) {
+absl::StatusOr<StopReason> watch(const ServeSignals& signals, const ServeOptions& o, const Cluster& cluster) {
   GroupState last = GroupState::kStarting;
   bool published = o.ready_file.empty();
   SuccessorFile successor_file(o.successor_file);
   for (;;) {
-    if (const int signal = wait_for_signal(signals, 100); signal != 0) return StopReason{signal, {}};
+    if (const int signal = signals.wait(100); signal != 0) return StopReason{signal, {}};
     if (auto successor = successor_file.poll()) return StopReason{0, std::move(successor)};
     const coordinator::EngineStatus status = cluster.engine->status();
     if (status.state == last) continue;
@@ -242,13 +233,13 @@ absl::StatusOr<StopReason> watch(const sigset_t& signals, const ServeOptions& o,
 }
 
 // SIGUSR1 means "drain" however often it comes; anything else, while draining, means "now".
-bool told_to_stop_at_once(const sigset_t& signals) {
-  const int signal = wait_for_signal(signals, 20);
+bool told_to_stop_at_once(const ServeSignals& signals) {
+  const int signal = signals.wait(20);
   return signal != 0 && signal != SIGUSR1;
 }
 
 // True when all accepted requests have ended; false after the deadline or a further signal.
-bool wait_until_drained(const sigset_t& signals, const Cluster& cluster, Deadline deadline) {
+bool wait_until_drained(const ServeSignals& signals, const Cluster& cluster, Deadline deadline) {
   while (!cluster.engine->drained()) {
     if (deadline.expired() || told_to_stop_at_once(signals)) return false;
   }
@@ -256,14 +247,14 @@ bool wait_until_drained(const sigset_t& signals, const Cluster& cluster, Deadlin
 }
 
 // Each open request ends with an error that says why: no stream ends quietly (law 3).
-void stop_now(const sigset_t& signals, Cluster& cluster) {
+void stop_now(const ServeSignals& signals, Cluster& cluster) {
   cluster.engine->drain();
   cluster.engine->end_requests(absl::UnavailableError("the server is shutting down"));
   wait_until_drained(signals, cluster, Deadline::after(std::chrono::seconds(1)));
   cluster.api->stop(std::chrono::seconds(1));
 }
 
-void drain(const sigset_t& signals, const ServeOptions& o, Cluster& cluster) {
+void drain(const ServeSignals& signals, const ServeOptions& o, Cluster& cluster) {
   log_info("draining: no new requests; a second signal stops at once", {{"timeout_s", absl::StrCat(o.drain_timeout_s)}});
   cluster.engine->drain();
   if (wait_until_drained(signals, cluster, Deadline::after(std::chrono::seconds(o.drain_timeout_s)))) {
@@ -275,7 +266,7 @@ void drain(const sigset_t& signals, const ServeOptions& o, Cluster& cluster) {
 }
 
 // Ends when the own requests are answered, clients had time to learn the new address, and the successor is still ready.
-void hand_over(const sigset_t& signals, const ServeOptions& o, const coordinator::HttpEndpoint& successor, Cluster& cluster) {
+void hand_over(const ServeSignals& signals, const ServeOptions& o, const coordinator::HttpEndpoint& successor, Cluster& cluster) {
   log_info("handing over: new requests are passed on", {{"to", absl::StrCat("http://", successor.host, ":", successor.port)}});
   if (cluster.placement != nullptr) cluster.placement->stop_saving();
   cluster.api->hand_over_to(successor);  // the engine stays open for requests whose text is still being read
@@ -300,9 +291,13 @@ int serve(const ServeOptions& o) {
   // The ranks read the same two settings from the environment.
   ::setenv("CONCLAVE_LOG_LEVEL", o.log_level.c_str(), 1);
   ::setenv("CONCLAVE_LOG_FORMAT", o.log_format.c_str(), 1);
-  const sigset_t signals = block_stop_signals();
+  ServeSignals signals;
+  if (!o.log_file.empty()) {
+    if (const absl::Status opened = open_log_file(o.log_file); !opened.ok()) return report(opened);
+  }
   absl::StatusOr<std::unique_ptr<Cluster>> cluster = start_cluster(o);
   if (!cluster.ok()) return report(cluster.status());
+  signals.on_hangup([&] { reload(**cluster); });
   const absl::StatusOr<StopReason> reason = watch(signals, o, **cluster);
   if (!reason.ok()) return report(reason.status());
   if (reason->successor) {
@@ -322,7 +317,8 @@ void add_one(CLI::App& app, const char* name, const char* description, int* exit
   auto o = std::make_shared<ServeOptions>();
   CLI::App* command = app.add_subcommand(name, description);
   command->footer("Each setting may come from its flag, its environment variable (in brackets) or the --config file, in that order.\n"
-                  "SIGTERM and SIGUSR1 drain and exit 0; SIGINT stops at once.\n\n" + std::string(kExitCodeHelp));
+                  "SIGTERM and SIGUSR1 drain and exit 0; SIGINT stops at once; SIGHUP reads the key files and opens the log "
+                  "file again.\n\n" + std::string(kExitCodeHelp));
   add_serve_flags(*command, o.get());
   command->callback([o, command, exit_code] {
     o->effective = effective_settings(*command, *o);

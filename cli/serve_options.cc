@@ -63,6 +63,8 @@ void add_serve_flags(CLI::App& app, ServeOptions* o) {
       ->envname("CONCLAVE_VLLM_METRIC_NAMES");
   app.add_option("--log-level", o->log_level, "debug, info, warning or error")->envname("CONCLAVE_LOG_LEVEL")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_option("--log-file", o->log_file, "append the log, ranks' lines included, to this file instead of stderr; SIGHUP opens it again")
+      ->envname("CONCLAVE_LOG_FILE");
   app.add_option("--log-format", o->log_format, "text or json")->envname("CONCLAVE_LOG_FORMAT")->check(CLI::IsMember({"text", "json"}));
 }
 

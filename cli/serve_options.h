@@ -48,6 +48,7 @@ struct ServeOptions {
   int32_t http_threads = 1;
   bool vllm_metric_names = false;
   std::string log_level = "info";
+  std::string log_file;  // empty: stderr
   std::string log_format = "text";
   std::vector<std::pair<std::string, std::string>> effective;  // every setting by flag name, for `conclavectl get config`
 };

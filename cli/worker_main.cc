@@ -158,6 +158,7 @@ absl::Status run(const WorkerOptions& o, int* argc, char*** argv) {
 int main(int argc, char** argv) {
   using namespace conclave;
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGHUP, SIG_IGN);  // there is nothing to reload; the coordinator says when to end
   cli::WorkerOptions options;
   CLI::App app{"The ranks of a Conclave worker group; started by the coordinator, or by mpirun or srun to join one"};
   app.name("conclave-worker");

@@ -109,7 +109,7 @@ std::string ranks_table(const Json& document, bool wide) {
 
 std::string requests_table(const Json& document, bool wide) {
   std::vector<std::string> header = {"ID", "REQUEST", "STATE", "RANK", "AGE", "PROMPT", "GENERATED"};
-  if (wide) header.insert(header.end(), {"COMPUTED", "LIMIT", "BLOCKS", "PRIORITY", "REPLAYS"});
+  if (wide) header.insert(header.end(), {"COMPUTED", "LIMIT", "BLOCKS", "PRIORITY", "KEY", "REPLAYS"});
   Table table(std::move(header));
   for (const Json& request : document["requests"]) {
     std::vector<std::string> row = {
@@ -117,7 +117,7 @@ std::string requests_table(const Json& document, bool wide) {
         number_of(request, "rank", -1) < 0 ? "-" : text_of(request["rank"]), format_seconds(number_of(request, "age_seconds")),
         text_of(request["prompt_tokens"]), text_of(request["generated_tokens"])};
     if (wide) {
-      for (const char* name : {"computed_tokens", "max_tokens", "kv_blocks", "priority", "replays"}) row.push_back(text_of(request[name]));
+      for (const char* name : {"computed_tokens", "max_tokens", "kv_blocks", "priority", "key", "replays"}) row.push_back(text_of(request[name]));
     }
     table.add(std::move(row));
   }

@@ -226,6 +226,7 @@ AdminJson requests_document(const std::vector<RequestStatus>& requests) {
                                {"max_tokens", request.max_tokens},
                                {"kv_blocks", request.kv_blocks},
                                {"priority", request.priority},
+                               {"key", request.client},
                                {"replays", request.replays},
                                {"age_seconds", request.age_seconds}});
   }

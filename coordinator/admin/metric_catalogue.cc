@@ -49,6 +49,14 @@ constexpr std::array kCatalogue = {
                       "Sequences in the queue.", "vllm:num_requests_waiting"},
     MetricDescription{"conclave_requests_open", "gauge", "", "Throughput and queue",
                       "Accepted sequences that have not ended.", ""},
+    MetricDescription{"conclave_key_requests_running", "gauge", "key", "Throughput and queue",
+                      "Sequences of an API key, by its name, that take part in steps.", ""},
+    MetricDescription{"conclave_key_requests_waiting", "gauge", "key", "Throughput and queue",
+                      "Sequences of an API key in the queue.", ""},
+    MetricDescription{"conclave_key_tokens_total", "counter", "key,kind", "Throughput and queue",
+                      "Tokens that an API key was served: prompt, counted when the request is first "
+                      "scheduled, or generation.",
+                      ""},
     MetricDescription{"conclave_kv_cache_usage_ratio", "gauge", "", "Key/value cache",
                       "Used share of the key/value blocks, 0 to 1.", "vllm:kv_cache_usage_perc"},
     MetricDescription{"conclave_prefix_cache_queried_tokens_total", "counter", "",
@@ -185,7 +193,7 @@ constexpr std::string_view kIntroduction =
     "Prometheus' rules: base units, `_total` on\n"
     "counters, bounded labels. `rank` has as many values as the group has ranks, `layer` as many "
     "as the model has MoE layers, `handler` is a\n"
-    "route. Per-expert numbers are not metrics (their count is unbounded): see `conclavectl "
+    "route, `key` the name of an API key, `other` for keys beyond a hundred. Per-expert numbers are not metrics (their count is unbounded): see `conclavectl "
     "expert-load -o json`. Latency histograms begin at\n"
     "0.5 ms. With `--vllm-metric-names` the metrics of the last table are exported a second time "
     "under the names that routers and ready\n"

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -99,6 +100,11 @@ struct Metrics::Families {
   Counter& moved_bytes = counter("conclave_replacement_moved_bytes_total");
   prometheus::Family<Counter>& cache_hits = counters("conclave_expert_cache_hits_total");
   prometheus::Family<Counter>& cache_misses = counters("conclave_expert_cache_misses_total");
+  prometheus::Family<Gauge>& key_running = gauges("conclave_key_requests_running");
+  prometheus::Family<Gauge>& key_waiting = gauges("conclave_key_requests_waiting");
+  prometheus::Family<Counter>& key_tokens = counters("conclave_key_tokens_total");
+  std::set<std::string> keys;  // that have a label of their own
+  std::set<std::string> loaded_keys;  // labels whose gauges are not 0
   prometheus::Family<Counter>& http = counters("conclave_http_requests_total");
   prometheus::Family<Histogram>& http_time =
       add_family(prometheus::BuildHistogram(), "conclave_http_request_duration_seconds", registry);
@@ -232,6 +238,37 @@ void Metrics::load(int32_t running, int32_t waiting, int32_t kv_blocks_used, int
 void Metrics::group_state(GroupState state) {
   for (size_t i = 0; i < kStates.size(); ++i) {
     families_->state[i]->Set(i == static_cast<size_t>(state) ? 1 : 0);
+  }
+}
+
+// As many keys as one page can show have names of their own.
+std::string Metrics::key_label(const std::string& name) {
+  constexpr size_t kMostKeys = 100;
+  std::set<std::string>& keys = families_->keys;
+  if (keys.size() < kMostKeys) keys.insert(name);
+  return keys.contains(name) ? name : "other";
+}
+
+void Metrics::clients(const std::map<std::string, ClientLoad>& loads) {
+  std::map<std::string, ClientLoad> by_label;
+  for (const std::string& label : std::exchange(families_->loaded_keys, {})) by_label[label] = {};
+  for (const auto& [name, load] : loads) {
+    const std::string label = key_label(name);
+    families_->loaded_keys.insert(label);
+    ClientLoad& sum = by_label[label];
+    sum.running += load.running;
+    sum.waiting += load.waiting;
+    sum.prompt_tokens += load.prompt_tokens;
+    sum.generated_tokens += load.generated_tokens;
+  }
+  for (const auto& [label, load] : by_label) {
+    families_->key_running.Add({{"key", label}}).Set(static_cast<double>(load.running));
+    families_->key_waiting.Add({{"key", label}}).Set(static_cast<double>(load.waiting));
+    const auto add = [&](const char* kind, int64_t tokens) {
+      families_->key_tokens.Add({{"key", label}, {"kind", kind}}).Increment(static_cast<double>(tokens));
+    };
+    add("prompt", load.prompt_tokens);
+    add("generation", load.generated_tokens);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -63,11 +64,13 @@ class Metrics : public EngineObserver {
   void step_finished(double seconds, std::span<const protocol::RankTiming> ranks) override;
   void load(int32_t running, int32_t waiting, int32_t kv_blocks_used, int32_t kv_blocks) override;
   void group_state(GroupState state) override;
+  void clients(const std::map<std::string, ClientLoad>& loads) override;
   void routing_reported(std::span<const protocol::RoutingCounts> ranks) override;
   void placement_replaced(const Replacement& replacement) override;
 
  private:
   struct Families;
+  std::string key_label(const std::string& name);
 
   const Options options_;
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

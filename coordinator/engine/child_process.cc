@@ -44,6 +44,7 @@ struct ExecArguments {
   for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
   sigset_t none;
   ::sigemptyset(&none);
+  ::sigaddset(&none, SIGHUP);  // a reload of everybody ends nobody; mpirun would end its ranks
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   const int null = ::open("/dev/null", O_RDONLY);
   ::dup2(null, STDIN_FILENO);

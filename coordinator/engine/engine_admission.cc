@@ -53,13 +53,20 @@ absl::Status EngineImpl::check_admission(const GenerationRequest& request) const
     return absl::UnavailableError("the worker group is still starting; try again in a moment");
   }
   RETURN_IF_ERROR(check_request(request));
+  return request.probe ? absl::OkStatus() : check_queue(request);
+}
+
+// A full queue refuses those who filled it, and not the client that has less than its share.
+absl::Status EngineImpl::check_queue(const GenerationRequest& request) const {
   // Those that a free place awaits do not wait for long.
   const int32_t places = options_.max_queue + std::max(0, options_.max_running - status_.running);
-  if (!request.probe && queued() >= static_cast<size_t>(places)) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        queued(), " requests wait already, which is the limit; try again in a moment"));
-  }
-  return absl::OkStatus();
+  if (queued() < static_cast<size_t>(places)) return absl::OkStatus();
+  const int64_t capacity = int64_t{options_.max_queue} + options_.max_running;
+  if (open_.below_share(request.client, request.client_weight, capacity)) return absl::OkStatus();
+  std::string why = absl::StrCat(queued(), " requests wait already, which is the limit");
+  const int64_t own = open_.open(request.client);
+  if (own < open_.total()) absl::StrAppend(&why, ", and ", own, " of those that are open have this key");
+  return absl::ResourceExhaustedError(why + "; try again in a moment");
 }
 
 absl::StatusOr<SequenceId> EngineImpl::submit(GenerationRequest request,
@@ -74,7 +81,7 @@ absl::StatusOr<SequenceId> EngineImpl::submit(GenerationRequest request,
     status = check_admission(request);
     if (status.ok()) {
       id = next_id_++;
-      ++open_;
+      open_.opened(request.client, request.client_weight);
       mail_.submissions.push_back(
           {id, std::move(request), std::move(listener), SteadyClock::now()});
       rung_ = true;
@@ -119,7 +126,7 @@ EngineStatus EngineImpl::status() const {
   EngineStatus status = status_;
   status.draining = draining_ || cordoned_;
   if (cordoned_) status.cordon_reason = cordon_reason_;
-  status.open = open_;
+  status.open = open_.total();
   status.waiting = static_cast<int32_t>(queued());
   if (status.draining && status.state == GroupState::kReady) status.state = GroupState::kDraining;
   return status;
@@ -168,7 +175,7 @@ void EngineImpl::drain() {
 
 bool EngineImpl::drained() const {
   const std::lock_guard lock(mutex_);
-  return draining_ && open_ == 0;
+  return draining_ && open_.total() == 0;
 }
 
 }  // namespace conclave::coordinator

@@ -116,6 +116,7 @@ EngineImpl::Mail EngineImpl::wait_for_mail(Time until) {
 
 EngineImpl::Time EngineImpl::next_wake(Time now) const {
   Time wake = group_.next_wake(now);
+  if (clients_due_) wake = std::min(wake, clients_published_at_ + kPublishPeriod);
   if (scheduler_ != nullptr && !group_.step_in_flight() && !group_.asleep()) {
     wake = std::min(wake, idle_since_ + milliseconds(options_.idle_sleep_ms));
   }
@@ -311,6 +312,7 @@ void EngineImpl::deliver(SequenceEvent event, Time now) {
     observer.next_token(seconds_between(client.last_token, now));
   }
   client.last_token = now;
+  if (!entry.request.client.empty()) ++client_tokens_[entry.request.client].generated;
   client.listener->on_token(std::get<GeneratedToken>(std::move(event.what)));
 }
 
@@ -326,10 +328,11 @@ void EngineImpl::end(SequenceId id, GenerationEnd end, Time now) {
     observer_of(entry.request.probe).request_failed(entry.request.request_id, end.error);
   }
   log_end(entry, end);
+  const std::string name = entry.request.client;
   journal_.close(id);
   client.mapped().listener->on_end(std::move(end));
   const std::lock_guard lock(mutex_);
-  --open_;
+  open_.closed(name);
 }
 
 void EngineImpl::pump(Time now) {
@@ -434,9 +437,36 @@ void EngineImpl::observe_plan(const ScheduledStep& step, Time now) {
     observer.request_scheduled(seconds_between(clients_.at(admission.id).queued, now),
                                static_cast<int32_t>(request.prompt.size()),
                                admission.cached_tokens);
+    if (!request.client.empty())
+      client_tokens_[request.client].prompt += static_cast<int64_t>(request.prompt.size());
   }
   for (int32_t i = 0; i < step.preemptions; ++i) observer_->request_preempted();
   if (step.prompt_rows > 0) observer_->tokens_computed(step.prompt_rows, 0);
+}
+
+void EngineImpl::publish_clients() {
+  std::map<std::string, EngineObserver::ClientLoad> loads;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, client] : open_.clients()) {
+      if (!name.empty()) loads[name].waiting = client.open;
+    }
+  }
+  if (scheduler_ != nullptr) {
+    for (const ClientLoad& client : scheduler_->client_loads()) {
+      if (client.name.empty()) continue;
+      EngineObserver::ClientLoad& load = loads[client.name];
+      load.running = client.running;
+      load.waiting = std::max<int64_t>(load.waiting - client.running, 0);
+    }
+  }
+  for (const auto& [name, tokens] : std::exchange(client_tokens_, {})) {
+    loads[name].prompt_tokens = tokens.prompt;
+    loads[name].generated_tokens = tokens.generated;
+  }
+  if (loads.empty() && !clients_shown_) return;
+  clients_shown_ = !loads.empty();
+  observer_->clients(loads);
 }
 
 // The counters every time, the ranks' words now and then: they are read by people.
@@ -473,6 +503,13 @@ void EngineImpl::publish(Time now, bool force) {
     }
   }
   observer_->load(status_.running, status_.waiting, used, blocks);
+  // All clients cost more than a few counters; an idle engine may not look again soon.
+  const bool idle = scheduler_ == nullptr || !scheduler_->has_work();
+  clients_due_ = !force && !idle && now - clients_published_at_ < kPublishPeriod;
+  if (!clients_due_) {
+    clients_published_at_ = now;
+    publish_clients();
+  }
   if (changed) observer_->group_state(state);
   for (; published_restarts_ < restarts; ++published_restarts_) observer_->group_restarted();
   published_state_ = state;

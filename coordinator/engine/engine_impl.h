@@ -19,6 +19,7 @@
 #include "coordinator/engine/create_engine.h"
 #include "coordinator/engine/journal.h"
 #include "coordinator/engine/placement_rollout.h"
+#include "coordinator/engine/queue_shares.h"
 #include "coordinator/engine/scheduler.h"
 #include "coordinator/engine/worker_group.h"
 
@@ -64,6 +65,9 @@ class EngineImpl : public Engine {
     Time last_token;
   };
   using RequestsQuery = std::shared_ptr<std::promise<std::vector<RequestStatus>>>;
+  struct ClientTokens {
+    int64_t prompt = 0, generated = 0;
+  };
   struct Mail {
     std::vector<Submission> submissions;
     std::vector<SequenceId> cancellations;
@@ -100,6 +104,8 @@ class EngineImpl : public Engine {
   void end(SequenceId id, GenerationEnd end, Time now);
   void end_all(const absl::Status& why, bool keep_replayable);
   size_t queued() const;  // mutex_ held
+  absl::Status check_queue(const GenerationRequest& request) const;  // mutex_ held
+  void publish_clients();
   std::vector<RequestStatus> request_statuses(Time now);
   static void log_end(const JournalEntry& entry, const GenerationEnd& end);
   void begin_replacement(const placement::PlacementTable& target, Time now);
@@ -126,7 +132,7 @@ class EngineImpl : public Engine {
   Time trace_began_;
   int8_t rank_log_level_ = -1;
   SequenceId next_id_ = 1;
-  int64_t open_ = 0;  // accepted and not ended
+  QueueShares open_;  // accepted and not ended
   EngineStatus status_;
   PlacementRollout published_rollout_;  // a copy, to answer from
   uint64_t expert_slot_bytes_ = 0;
@@ -153,9 +159,11 @@ class EngineImpl : public Engine {
   Time routing_reported_at_;
   int64_t next_step_ = 1;
   Time idle_since_;
-  Time published_at_;
+  Time published_at_, clients_published_at_;
+  bool clients_due_ = false, clients_shown_ = false;
   GroupState published_state_ = GroupState::kStopped;
   int64_t published_restarts_ = 0;
+  std::map<std::string, ClientTokens> client_tokens_;  // not published yet
   std::vector<protocol::Ready> ready_;
   std::string kernel_set_;
 

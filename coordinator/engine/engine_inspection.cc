@@ -122,6 +122,7 @@ std::vector<RequestStatus> EngineImpl::request_statuses(Time now) {
     status.generated_tokens = static_cast<int32_t>(entry.emitted.size());
     status.max_tokens = entry.request.max_tokens;
     status.priority = entry.request.priority;
+    status.client = entry.request.client;
     status.replays = entry.replays;
     status.age_seconds = std::chrono::duration<double>(now - clients_.at(id).queued).count();
     const Sequence* sequence = scheduler_ != nullptr ? scheduler_->find(id) : nullptr;

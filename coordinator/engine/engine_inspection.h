@@ -22,6 +22,7 @@ struct RequestStatus {
   int32_t prompt_tokens = 0, computed_tokens = 0, generated_tokens = 0, max_tokens = 0;
   int32_t kv_blocks = 0;
   int32_t priority = 0;
+  std::string client;   // name of its API key; "" without keys
   int32_t replays = 0;  // restarts of the group that it lived through
   double age_seconds = 0;
 };

@@ -6,6 +6,7 @@
 // nothing. Requests that are probes (GenerationRequest::probe) show in steps and gauges alone.
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,6 +49,13 @@ class EngineObserver {
   // Gauges; after every step and when the engine goes idle.
   virtual void load(int32_t running, int32_t waiting, int32_t kv_blocks_used, int32_t kv_blocks) {}
   virtual void group_state(GroupState state) {}
+  // By name, of all clients that have one and anything open, or tokens since the last call; others
+  // have nothing. About ten times a second.
+  struct ClientLoad {
+    int64_t running = 0, waiting = 0;
+    int64_t prompt_tokens = 0, generated_tokens = 0;  // counters; to add
+  };
+  virtual void clients(const std::map<std::string, ClientLoad>& loads) {}
 
   // A change of the placement table ended, after one epoch or several. result: "applied" or "failed".
   struct Replacement {

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/deadline.h"
 #include "base/log.h"
+#include "base/log_file.h"
 #include "coordinator/engine/child_process.h"
 #include "coordinator/engine/group_launcher.h"
 
@@ -27,12 +28,6 @@ constexpr int kEndingPollMs = 10;  // waiting for the last processes of the grou
 constexpr std::chrono::milliseconds kZombieTimeout{
     500};  // killed orphans that nobody reaps still look like a group
 constexpr size_t kMaxLineBytes = 16384;
-
-void write_line(std::string line) {
-  line.push_back('\n');
-  const auto ignored = ::write(STDERR_FILENO, line.data(), line.size());
-  (void)ignored;
-}
 
 // One start of the group's program, from fork to the end of its last process. A thread of its own
 // forks it and waits for it, because PR_SET_PDEATHSIG counts the life of the forking thread.
@@ -151,7 +146,7 @@ class Incarnation {
     if (options_.on_stderr_line) {
       options_.on_stderr_line(std::move(line));
     } else {
-      write_line(std::move(line));
+      write_log_line(std::move(line));
     }
   }
 

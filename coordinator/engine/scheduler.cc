@@ -14,6 +14,8 @@ constexpr int32_t kMaxForcedPreemptions = 3;
 // Float32 logits that one step may report: 64 MiB, a quarter of what a control channel queues.
 constexpr int64_t kMostLogits = int64_t{16} << 20;
 constexpr int64_t kRowsPerDeadline = 256;
+// Asks whether the cluster lives; no name of a client has such characters.
+constexpr char kProbes[] = "(probes)";
 
 uint64_t next_random(uint64_t* state) {  // SplitMix64
   uint64_t value = (*state += 0x9e3779b97f4a7c15u);
@@ -39,6 +41,7 @@ Scheduler::Scheduler(SchedulerOptions options) : options_(std::move(options)) {
   options_.max_running = std::min(options_.max_running, options_.max_step_tokens);
   options_.match_homes = options_.match_homes && !options_.coherent && ranks_.size() > 1;
   random_state_ = options_.force_preempt_seed.value_or(0);
+  displacement_credit_ = most_displacement_credit();
 }
 
 absl::Status Scheduler::admit(JournalEntry* entry) {
@@ -52,9 +55,21 @@ absl::Status Scheduler::admit(JournalEntry* entry) {
         "; send a shorter prompt"));
   }
   auto sequence = std::make_unique<Sequence>(entry, options_.eos_ids);
-  waiting_.emplace(sequence->order(), sequence.get());
+  const GenerationRequest& request = entry->request;
+  ClientAccount& client =
+      shares_.account(request.probe ? kProbes : request.client, request.client_weight);
+  if (client.waiting.empty()) shares_.begin_waiting(client, waiting_ > 0 || prompts_left_);
+  sequence->client = &client;
+  wait(*sequence);
   sequences_.emplace(entry->id, std::move(sequence));
   return absl::OkStatus();
+}
+
+void Scheduler::wait(Sequence& sequence) {
+  ClientAccount& client = *sequence.client;
+  if (client.waiting.empty()) client.last_in = step_;
+  client.waiting.emplace(sequence.order(), &sequence);
+  ++waiting_;
 }
 
 bool Scheduler::cancel(SequenceId id) {
@@ -69,12 +84,16 @@ bool Scheduler::cancel(SequenceId id) {
 }
 
 void Scheduler::remove(Sequence& sequence) {
-  if (!leave_running(sequence)) waiting_.erase(sequence.order());
+  if (!leave_running(sequence)) {
+    sequence.client->waiting.erase(sequence.order());
+    --waiting_;
+  }
   sequences_.erase(sequence.id());
 }
 
 bool Scheduler::leave_running(Sequence& sequence) {
   if (running_.erase(sequence.order()) == 0) return false;
+  sequence.client->running.erase(sequence.order());
   running_plan_bytes_ -= sequence.max_plan_bytes();
   --home(sequence).running;
   release_blocks(sequence);
@@ -89,16 +108,29 @@ void Scheduler::release_blocks(Sequence& sequence) {
   sequence.blocks.clear();
 }
 
+std::vector<ClientLoad> Scheduler::client_loads() const {
+  std::vector<ClientLoad> loads;
+  for (const ClientAccount& client : shares_.clients()) {
+    if (!client.active() || client.name == kProbes) continue;
+    loads.push_back({client.name, static_cast<int32_t>(client.running.size()),
+                     static_cast<int32_t>(client.waiting.size())});
+  }
+  return loads;
+}
+
 std::optional<ScheduledStep> Scheduler::plan(int64_t step) {
   if (step_in_flight() || !has_work()) return std::nullopt;
   ScheduledStep scheduled;
+  ++step_;
   begin_planning();
+  shares_.forget_idle();
   if (options_.force_preempt_seed) force_preemption(&scheduled);
+  const ClientAccount* claimant = make_room(&scheduled);
   match_homes(&scheduled);
   plan_decodes(&scheduled);
-  plan_prefills(&scheduled);
   // What was preempted a moment ago must not take back the room that it made.
-  if (scheduled.preemptions == 0 || running_.empty()) plan_admissions(&scheduled);
+  const bool everybody = scheduled.preemptions == 0 || running_.empty();
+  plan_turns(everybody, claimant, &scheduled);
   if (flights_.empty()) return std::nullopt;
   return launch(std::move(scheduled), step);
 }
@@ -117,6 +149,7 @@ ScheduledStep Scheduler::launch(ScheduledStep step, int64_t number) {
   step.plan.shared_kv = options_.coherent;
   step.plan.deadline_ms = deadline_of(options_.max_step_tokens - budget_);
   step.plan.may_be_followed = options_.pipeline && !options_.coherent && only_decodes(flights_);
+  end_turns(options_.max_step_tokens - budget_);
   in_flight_.push_back({number, std::exchange(flights_, {})});
   return step;
 }
@@ -135,19 +168,16 @@ int32_t Scheduler::room_for(const Sequence& sequence) const {
 }
 
 void Scheduler::plan_decodes(ScheduledStep* step) {
-  for (auto it = running_.begin(); it != running_.end();) {
+  by_merit_ = shares_.by_merit();
+  for (ClientAccount* client : by_merit_) decode_all(*client, step);
+}
+
+void Scheduler::decode_all(ClientAccount& client, ScheduledStep* step) {
+  for (auto it = client.running.begin(); it != client.running.end();) {
     Sequence& sequence = *it->second;
     const SequenceOrder order = sequence.order();
     if (sequence.decoding() && reserve_next_row(sequence, step)) add_chunk(sequence, 1, step);
-    it = running_.upper_bound(order);  // preemption may have removed any from here on
-  }
-}
-
-void Scheduler::plan_prefills(ScheduledStep* step) {
-  for (const auto& [order, sequence] : running_) {
-    if (sequence->steps > 0) continue;
-    const int32_t rows = room_for(*sequence);
-    if (rows > 0) add_chunk(*sequence, sequence->clip_rows(rows), step);
+    it = client.running.upper_bound(order);  // preemption may have removed any from here on
   }
 }
 
@@ -155,22 +185,6 @@ void Scheduler::plan_prefills(ScheduledStep* step) {
 bool Scheduler::fits_beside_running(const Sequence& sequence) const {
   return running_.empty() ||
          running_plan_bytes_ + sequence.max_plan_bytes() <= options_.max_plan_bytes;
-}
-
-void Scheduler::plan_admissions(ScheduledStep* step) {
-  for (auto it = waiting_.begin();
-       it != waiting_.end() && budget_ > 0 && running() < options_.max_running;) {
-    Sequence& sequence = *it->second;
-    if (!fits_beside_running(sequence)) return;
-    const std::optional<Placing> placing = place(sequence);
-    if (!placing)
-      return;  // in order: those behind may not take the room that the first one waits for
-    ++it;
-    if (placing->wait_for_prefix) continue;
-    if (sequence.wants_logits() && logit_rows_ <= 0) return;
-    start_running(sequence, *placing, step);
-    add_chunk(sequence, sequence.clip_rows(room_for(sequence)), step);
-  }
 }
 
 void Scheduler::add_chunk(Sequence& sequence, int32_t rows, ScheduledStep* step) {
@@ -185,6 +199,8 @@ void Scheduler::add_chunk(Sequence& sequence, int32_t rows, ScheduledStep* step)
   if (prompt && !sequence.entry()->request.probe) step->prompt_rows += rows;
   step->plan.chunks.push_back(std::move(chunk));
   ++sequence.steps;
+  const int32_t unpaid = sequence.computed + rows - std::max(sequence.computed, sequence.paid_until);
+  shares_.charge(*sequence.client, std::max(unpaid, 0));
   budget_ -= rows;
   if (sequence.wants_logits()) logit_rows_ -= rows;
   home(sequence).budget -= rows;
@@ -197,16 +213,32 @@ bool Scheduler::reserve_next_row(Sequence& sequence, ScheduledStep* step) {
       sequence.blocks.push_back(*block);
       continue;
     }
-    // The last in order on this rank makes room: rows are planned in order, so it is not in this
-    // step yet.
-    const auto victim = std::find_if(running_.rbegin(), running_.rend(), [&](const auto& entry) {
-      return options_.coherent || entry.second->home == sequence.home;
-    });
-    const bool itself = victim->second == &sequence;
-    preempt(*victim->second, step);
+    Sequence& victim = *last_on(sequence.home);
+    const bool itself = &victim == &sequence;
+    preempt(victim, step);
     if (itself) return false;
   }
   return true;
+}
+
+// Who makes room on this rank: the last in order of the client that has been served most. Rows are
+// planned in the opposite order, so it is not in this step yet.
+Sequence* Scheduler::last_on(int32_t home) {
+  for (auto client = by_merit_.rbegin(); client != by_merit_.rend(); ++client) {
+    const auto& running = (*client)->running;
+    const auto victim = std::find_if(running.rbegin(), running.rend(), [&](const auto& entry) {
+      return options_.coherent || entry.second->home == home;
+    });
+    if (victim != running.rend()) return victim->second;
+  }
+  return nullptr;  // not while a sequence runs there
+}
+
+int32_t Scheduler::shared_blocks(const std::vector<CachedBlock>& blocks, const BlockLedger& ledger) {
+  return static_cast<int32_t>(
+      std::count_if(blocks.begin(), blocks.end(), [&](const CachedBlock& block) {
+        return ledger.references(block.block) > 0;
+      }));
 }
 
 // The rank that would have the fewest blocks in use; then the fewest running sequences; then the
@@ -222,9 +254,7 @@ std::optional<Scheduler::Placing> Scheduler::place(const Sequence& sequence) con
     const Rank& memory = options_.coherent ? ranks_.front() : rank;
     Placing placing{r, false, memory.ledger.match(sequence.tokens(), max_cached)};
     const auto cached = static_cast<int32_t>(placing.cached.size());
-    const auto shared = static_cast<int32_t>(std::count_if(
-        placing.cached.begin(), placing.cached.end(),
-        [&](const CachedBlock& block) { return memory.ledger.references(block.block) > 0; }));
+    const int32_t shared = shared_blocks(placing.cached, memory.ledger);
     // One block to spare, so that the newcomer does not preempt at the next token of its
     // neighbours.
     const int32_t neighbours = options_.coherent ? running() : rank.running;
@@ -242,7 +272,10 @@ std::optional<Scheduler::Placing> Scheduler::place(const Sequence& sequence) con
 }
 
 void Scheduler::start_running(Sequence& sequence, const Placing& placing, ScheduledStep* step) {
-  waiting_.erase(sequence.order());
+  sequence.client->waiting.erase(sequence.order());
+  --waiting_;
+  sequence.client->running.emplace(sequence.order(), &sequence);
+  sequence.client->last_in = step_;
   running_.emplace(sequence.order(), &sequence);
   running_plan_bytes_ += sequence.max_plan_bytes();
   sequence.home = placing.rank;
@@ -258,6 +291,8 @@ void Scheduler::start_running(Sequence& sequence, const Placing& placing, Schedu
   while (static_cast<int32_t>(sequence.blocks.size()) < blocks_for(sequence.length())) {
     sequence.blocks.push_back(*rank.ledger.allocate());  // place() has counted them
   }
+  if (std::exchange(sequence.displaced, false))
+    displacement_credit_ += kRowsPerDisplacedRow * sequence.computed;  // came back for nothing
   announce(sequence, true);
   JournalEntry& entry = *sequence.entry();
   const bool first = entry.cached_prompt_tokens < 0;
@@ -269,7 +304,7 @@ void Scheduler::start_running(Sequence& sequence, const Placing& placing, Schedu
 void Scheduler::preempt(Sequence& sequence, ScheduledStep* step) {
   leave_running(sequence);
   sequence.restart();
-  waiting_.emplace(sequence.order(), &sequence);
+  wait(sequence);
   ++step->preemptions;
 }
 

@@ -6,13 +6,16 @@
 //
 // Continuous batching (Orca, OSDI 2022) with the stall-free split of Sarathi-Serve (OSDI 2024):
 // rows of decoding sequences first, then chunks of prompts fill the step's budget of rows. Prefix
-// sharing by whole blocks and preemption by recomputation follow PagedAttention (SOSP 2023).
+// sharing by whole blocks and preemption by recomputation follow PagedAttention (SOSP 2023). Clients
+// share prompts' rows, places and memory by deficit round robin (client_shares.h); within a client
+// the order is priority, then acceptance.
 
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <variant>
 #include <vector>
@@ -20,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/engine/block_ledger.h"
+#include "coordinator/engine/client_shares.h"
 #include "coordinator/engine/journal.h"
 #include "coordinator/engine/sequence.h"
 #include "protocol/step_plan.h"
@@ -62,6 +66,12 @@ struct ScheduledStep {
   int64_t prompt_rows = 0;  // rows of clients' prompts, and of text that is computed again
 };
 
+// What a client has here.
+struct ClientLoad {
+  std::string name;
+  int32_t running = 0, waiting = 0;
+};
+
 struct SequenceEvent {
   SequenceId id = 0;
   std::variant<PromptPart, GeneratedToken, GenerationEnd> what;
@@ -85,7 +95,7 @@ class Scheduler {
   }
 
   bool step_in_flight() const { return !in_flight_.empty(); }
-  bool has_work() const { return !running_.empty() || !waiting_.empty(); }
+  bool has_work() const { return !running_.empty() || waiting_ > 0; }
   // The next step; nothing while one is in flight or when there is no work.
   std::optional<ScheduledStep> plan(int64_t step);
   // The step after the one in flight, made before that one's tokens are known: its rows stand for
@@ -102,7 +112,8 @@ class Scheduler {
   void forget_rank_hits();
 
   int32_t running() const { return static_cast<int32_t>(running_.size()); }
-  int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
+  int32_t waiting() const { return waiting_; }
+  std::vector<ClientLoad> client_loads() const;  // those that have any
   // Prompt and output tokens of one sequence: the option, or less where K/V memory is smaller.
   int32_t max_model_len() const { return max_model_len_; }
   int32_t ranks() const { return static_cast<int32_t>(ranks_.size()); }
@@ -111,6 +122,8 @@ class Scheduler {
   }
 
  private:
+  static constexpr int64_t kPatience = 8, kPatienceForMore = 32, kLongPatience = 64;  // steps
+  static constexpr int64_t kRowsPerDisplacedRow = 8;
   using Order = std::map<SequenceOrder, Sequence*>;
   struct Rank {
     Rank(int32_t blocks, bool prefix_cache) : ledger(blocks, prefix_cache) {}
@@ -136,6 +149,11 @@ class Scheduler {
     std::vector<CachedBlock> cached;
   };
 
+  struct Claim {
+    ClientAccount* client = nullptr;
+    std::vector<Sequence*> victims;
+  };
+
   int32_t room_for(const Sequence& sequence) const;
   int32_t deadline_of(int64_t rows) const;
   void begin_planning();
@@ -143,6 +161,25 @@ class Scheduler {
   static bool only_decodes(const std::vector<Flight>& flights);
   bool may_plan_ahead();
   bool may_admit_beside(const std::vector<Sequence*>& sequences);
+  void plan_turns(bool everybody, const ClientAccount* claimant, ScheduledStep* step);
+  bool serve_entitled(ScheduledStep* step);
+  void serve_overdrawn(ScheduledStep* step);
+  bool serve_next(ClientAccount& client, ScheduledStep* step);
+  bool admit_next(ClientAccount& client, ScheduledStep* step);
+  void end_turns(int64_t rows);
+  bool has_waited(const ClientAccount& client, int64_t steps) const;
+  int64_t most_displacement_credit() const;
+  bool may_displace(const ClientAccount& claimant, const ClientAccount& victim) const;
+  std::vector<Sequence*> displaceable(const ClientAccount& claimant);
+  std::vector<Sequence*> victims_on(int32_t rank, const Sequence& newcomer,
+                                    const std::vector<Sequence*>& candidates) const;
+  std::vector<Sequence*> victims_of(const ClientAccount& claimant);
+  std::optional<Claim> claim();
+  const ClientAccount* make_room(ScheduledStep* step);
+  Sequence* last_on(int32_t home);
+  void decode_all(ClientAccount& client, ScheduledStep* step);
+  void wait(Sequence& sequence);
+  static int32_t shared_blocks(const std::vector<CachedBlock>& blocks, const BlockLedger& ledger);
   bool fits_beside_running(const Sequence& sequence) const;
   bool homes_to_match() const;
   std::vector<Sequence*> going_on() const;
@@ -154,8 +191,6 @@ class Scheduler {
   void move_home(Sequence& sequence, int32_t rank, ScheduledStep* step);
   void note_rank_hits(Sequence& sequence, const protocol::SequenceResult* result);
   void plan_decodes(ScheduledStep* step);
-  void plan_prefills(ScheduledStep* step);
-  void plan_admissions(ScheduledStep* step);
   void add_chunk(Sequence& sequence, int32_t rows, ScheduledStep* step);
   bool reserve_next_row(Sequence& sequence, ScheduledStep* step);
   std::optional<Placing> place(const Sequence& sequence) const;
@@ -189,8 +224,13 @@ class Scheduler {
   int32_t max_model_len_ = 0;
   std::vector<Rank> ranks_;
   std::unordered_map<SequenceId, std::unique_ptr<Sequence>> sequences_;
-  Order running_;
-  Order waiting_;
+  Order running_;  // of all clients
+  int32_t waiting_ = 0;
+  ClientShares shares_;
+  std::vector<ClientAccount*> by_merit_;  // of the step being planned
+  bool prompts_left_ = false;             // after the last plan() some prompts were not computed
+  int64_t step_ = 0;                      // planned so far
+  int64_t displacement_credit_ = 0;  // kRowsPerDisplacedRow for each row to be computed again
   int32_t budget_ = 0;  // rows left in the step being planned
   int32_t logit_rows_ = 0;  // of them, rows whose logits may be reported
   int64_t running_plan_bytes_ = 0;  // sum of max_plan_bytes() over running_

@@ -31,6 +31,7 @@ std::optional<ScheduledStep> Scheduler::plan_ahead(int64_t step) {
   if (may_admit_beside(sequences)) return std::nullopt;
   ScheduledStep scheduled;
   for (Sequence* sequence : sequences) add_ahead_chunk(*sequence, &scheduled);
+  ++step_;
   return launch(std::move(scheduled), step);
 }
 
@@ -73,11 +74,15 @@ bool Scheduler::room_for_next_rows(const std::vector<Sequence*>& sequences) {
 
 // Somebody waits who might come in: now, or when those who leave have left.
 bool Scheduler::may_admit_beside(const std::vector<Sequence*>& sequences) {
-  if (waiting_.empty()) return false;
-  if (sequences.size() < running_.size()) return true;
-  const Sequence& first = *waiting_.begin()->second;
-  return running() < options_.max_running && budget_ > 0 && fits_beside_running(first) &&
-         place(first).has_value();
+  if (waiting_ == 0) return false;
+  if (sequences.size() < running_.size() || claim().has_value()) return true;
+  if (running() >= options_.max_running || budget_ <= 0) return false;
+  const auto& clients = shares_.clients();
+  return std::any_of(clients.begin(), clients.end(), [&](const ClientAccount& client) {
+    if (client.waiting.empty()) return false;
+    const Sequence& first = *client.waiting.begin()->second;
+    return fits_beside_running(first) && place(first).has_value();
+  });
 }
 
 void Scheduler::add_ahead_chunk(Sequence& sequence, ScheduledStep* step) {
@@ -88,6 +93,7 @@ void Scheduler::add_ahead_chunk(Sequence& sequence, ScheduledStep* step) {
   flights_.push_back({&sequence, 1, /*sample=*/true, /*report=*/false, /*rank_hits=*/false});
   step->plan.chunks.push_back(sequence.make_ahead_chunk());
   ++sequence.steps;
+  shares_.charge(*sequence.client, 1);
 }
 
 }  // namespace conclave::coordinator

@@ -11,13 +11,11 @@
 #include <vector>
 
 #include "coordinator/engine/block_ledger.h"
+#include "coordinator/engine/client_shares.h"
 #include "coordinator/engine/journal.h"
 #include "protocol/step_plan.h"
 
 namespace conclave::coordinator {
-
-// Sooner is less: priority, then order of acceptance.
-using SequenceOrder = std::pair<int32_t, SequenceId>;
 
 class Sequence {
  public:
@@ -69,6 +67,7 @@ class Sequence {
   void restart();
 
   // Managed by the scheduler.
+  ClientAccount* client = nullptr;  // whose it is
   int32_t home = -1;
   int32_t computed = 0;  // K/V of tokens[0..computed) is in the blocks
   std::vector<int32_t> blocks;
@@ -79,6 +78,8 @@ class Sequence {
   int32_t steps = 0;               // in flight that have rows of it
   bool announced = false;  // its hashes are in the set of prefixes being computed
   int32_t forced_preemptions = 0;
+  bool displaced = false;  // gave its place to another client and has not come back yet
+  int32_t paid_until = 0;  // rows before are not charged again: it was displaced after them
 
  private:
   bool is_stop(int32_t token) const;

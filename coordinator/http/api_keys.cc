@@ -79,7 +79,7 @@ std::shared_ptr<const ApiKeys::Set> ApiKeys::set() const {
   return shared_->set;
 }
 
-bool ApiKeys::empty() const { return set()->entries.empty(); }
+size_t ApiKeys::size() const { return set()->entries.size(); }
 
 void ApiKeys::adopt(const ApiKeys& other) {
   std::shared_ptr<const Set> set = other.set();

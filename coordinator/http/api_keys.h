@@ -27,7 +27,8 @@ class ApiKeys {
   // PERMISSION_DENIED if anyone but its owner may write the file: who can add a line has a key.
   static absl::StatusOr<ApiKeys> from_file(const std::string& path);
 
-  bool empty() const;
+  bool empty() const { return size() == 0; }
+  size_t size() const;
   // authorization: the header's value, "Bearer KEY". Null if it is missing or wrong. Looks at every
   // key and every byte whatever matches, so that the time taken tells nothing about them.
   std::shared_ptr<const ApiKey> find(std::string_view authorization) const;

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "coordinator/http/api_key.h"
 #include "coordinator/openai/endpoints.h"
 #include "coordinator/openai/generation_plan.h"
 #include "coordinator/openai/generation_session.h"
@@ -7,6 +8,25 @@
 
 namespace conclave::coordinator {
 namespace {
+
+// The priority that its key lets a request ask for. Without keys anything goes.
+std::optional<ApiError> check_priority(const ApiKey* key, int32_t priority) {
+  if (key == nullptr || priority >= key->best_priority) return std::nullopt;
+  return bad_request("'priority' is " + std::to_string(priority) + ", but the API key \"" +
+                         key->name + "\" allows " + std::to_string(key->best_priority) +
+                         " or more; lower numbers run first.",
+                     "priority", "invalid_value");
+}
+
+// What the engine must know of where the requests come from.
+void sign(const HttpRequest& http, std::vector<GenerationRequest>* requests) {
+  for (GenerationRequest& request : *requests) {
+    request.request_id = http.request_id;
+    if (http.key == nullptr) continue;
+    request.client = http.key->name;
+    request.client_weight = http.key->weight;
+  }
+}
 
 // parse: body -> Request; plan: Request -> SessionPlan.
 template <typename Request, typename Parse, typename Plan>
@@ -17,6 +37,8 @@ void generate(ServingContext& context, const HttpRequest& http,
   Request request;
   if (const auto error = parse(http.body, &request)) return respond_error(*responder, *error);
   context.unknown_fields.note(request.fields.unknown);
+  if (const auto error = check_priority(http.key.get(), request.fields.priority))
+    return respond_error(*responder, *error);
   if (const auto error = check_model(context, request.fields.model))
     return respond_error(*responder, *error);
   const EngineStatus engine = context.engine->status();
@@ -26,7 +48,7 @@ void generate(ServingContext& context, const HttpRequest& http,
   if (const auto error = make_plan(context, std::move(request), engine, gone, &plan)) {
     return respond_error(*responder, *error);
   }
-  for (GenerationRequest& choice : plan.requests) choice.request_id = http.request_id;
+  sign(http, &plan.requests);
   HttpResponder& strand = *responder;
   auto session =
       std::make_shared<GenerationSession>(std::move(plan), *context.engine, context.tokenizer,

@@ -155,6 +155,98 @@ TEST_F(EngineTest, RefusesWhatCanNeverRun) {
   EXPECT_EQ(recorder->ends(), 0);
 }
 
+TEST_F(EngineTest, AFullQueueRefusesTheClientThatFilledIt) {
+  auto options = options_for(1);
+  options.max_running = 2;
+  options.max_queue = 8;
+  start(options, {FakeGroupOptions{}});
+  group().hold();
+  const auto of = [](const std::string& client, int32_t weight) {
+    auto request = request_of(5, 2);
+    request.client = client;
+    request.client_weight = weight;
+    return request;
+  };
+  std::vector<std::shared_ptr<Recorder>> recorders;
+  // How many more of this client come in.
+  const auto accepted = [&](const std::string& client, int32_t weight) {
+    for (int count = 0;; ++count) {
+      const auto recorder = std::make_shared<Recorder>();
+      const auto id = engine_->submit(of(client, weight), recorder);
+      if (!id.ok()) {
+        EXPECT_EQ(id.status().code(), absl::StatusCode::kResourceExhausted) << id.status();
+        return count;
+      }
+      recorders.push_back(recorder);
+    }
+  };
+  EXPECT_EQ(accepted("flood", 1), 10);
+  EXPECT_EQ(accepted("flood", 1), 0);
+  EXPECT_EQ(accepted("heavy", 3), 7);  // 10 * 3 / (3 + 1)
+  EXPECT_EQ(accepted("light", 1), 2);  // 10 * 1 / (1 + 3 + 1)
+  EXPECT_EQ(accepted("flood", 1), 0);
+  EXPECT_EQ(accepted("heavy", 3), 0);
+  EXPECT_EQ(engine_->status().open, 19);
+  group().let_go();
+  for (const auto& recorder : recorders) EXPECT_EQ(recorder->wait().reason, FinishReason::kLength);
+  EXPECT_TRUE(
+      eventually([&] { return engine_->status().open == 0 && engine_->status().waiting == 0; }));
+  group().hold();
+  EXPECT_EQ(accepted("light", 1), 10);  // and nobody else is there
+  group().let_go();
+}
+
+class ClientObserver : public EngineObserver {
+ public:
+  void clients(const std::map<std::string, ClientLoad>& loads) override {
+    const std::lock_guard lock(mutex_);
+    latest_ = loads;
+    for (const auto& [name, load] : loads) {
+      totals_[name].prompt_tokens += load.prompt_tokens;
+      totals_[name].generated_tokens += load.generated_tokens;
+    }
+  }
+  std::map<std::string, ClientLoad> latest() const {
+    const std::lock_guard lock(mutex_);
+    return latest_;
+  }
+  std::map<std::string, ClientLoad> totals() const {
+    const std::lock_guard lock(mutex_);
+    return totals_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, ClientLoad> latest_, totals_;
+};
+
+TEST_F(EngineTest, TheObserverSeesWhatEachClientHasAndGets) {
+  ClientObserver observer;
+  auto options = options_for(1);
+  options.observer = &observer;
+  options.max_running = 1;
+  start(options, {FakeGroupOptions{}});
+  group().hold();
+  std::vector<std::shared_ptr<Recorder>> recorders;
+  for (const std::string client : {"a", "b", "b", ""}) {
+    auto request = request_of(20, 3, static_cast<int32_t>(100 * recorders.size()));
+    request.client = client;
+    submit(request, recorders.emplace_back(std::make_shared<Recorder>()));
+  }
+  EXPECT_TRUE(eventually([&] {
+    const auto loads = observer.latest();
+    return loads.size() == 2 && loads.at("a").running + loads.at("b").running == 1 &&
+           loads.at("a").waiting + loads.at("b").waiting == 2;
+  }));
+  group().let_go();
+  for (const auto& recorder : recorders) recorder->wait();
+  EXPECT_TRUE(eventually([&] { return observer.latest().empty(); }));
+  EXPECT_EQ(observer.totals().size(), 2u);
+  EXPECT_EQ(observer.totals().at("b").prompt_tokens, 40);
+  EXPECT_EQ(observer.totals().at("b").generated_tokens, 6);
+  engine_.reset();  // before its observer
+}
+
 TEST_F(EngineTest, DrainingFinishesWhatIsOpenAndRefusesTheRest) {
   start(1);
   group().hold();

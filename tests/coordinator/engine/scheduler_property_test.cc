@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "coordinator/engine/scheduler.h"
@@ -74,7 +75,8 @@ struct Tracked {
 class World {
  public:
   explicit World(uint32_t seed)
-      : random_(seed),
+      : seed_(seed),
+        random_(seed),
         options_(draw_options()),
         ranks_(options_.kv_blocks, kVocab),
         scheduler_(options_) {}
@@ -202,6 +204,11 @@ class World {
     if (draw(4) == 0) request.stop_token_ids = {7, kEos};
     request.priority = static_cast<int32_t>(draw(3)) - 1;
     request.sampling.seed = draw(4);
+    // A client is in about half of the worlds all that there is.
+    const uint32_t client = draw(2) * (seed_ % 2) * draw(4);
+    request.client = std::string(client, 'c');
+    request.client_weight = static_cast<int32_t>(1 + client);
+    if (draw(16) == 0) request.probe = true;
     if (draw(4) == 0) request.sampling.presence_penalty = 1;
     if (draw(5) == 0) request.prompt_top_logprobs = 1;
     if (draw(6) == 0) request.want_logits = request.want_routing = true;
@@ -285,6 +292,7 @@ class World {
     }
   }
 
+  uint32_t seed_;
   std::mt19937 random_;
   SchedulerOptions options_;
   FakeRanks ranks_;

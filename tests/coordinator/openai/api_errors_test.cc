@@ -54,7 +54,8 @@ TEST_F(ApiErrorsTest, TextThatBecomesATokenBeyondTheModelIsRefused) {
   start(options);
   for (const auto& [path, json] :
        {std::pair(kCompletionPath, std::string(R"({"model":"m","prompt":"any"})")),
-        std::pair(kChatPath, std::string(R"({"model":"m","messages":[{"role":"user","content":"y"}]})"))}) {
+        std::pair(kChatPath,
+                  std::string(R"({"model":"m","messages":[{"role":"user","content":"y"}]})"))}) {
     const ClientResponse response = post(path, json);
     EXPECT_EQ(response.status, 400);
     EXPECT_EQ(error_of(response)["param"], std::string(path) == kChatPath ? "messages" : "prompt");
@@ -76,7 +77,8 @@ TEST_F(ApiErrorsTest, TooManyStopTokenIdsAreRefused) {
 TEST_F(ApiErrorsTest, LargeBodiesAreAnsweredLikeSmallOnes) {
   start();
   const std::string text(2 * kInlineBodyBytes, 'a');
-  const ClientResponse response = post(kCompletionPath, R"({"model":"m","prompt":")" + text + "\"}");
+  const ClientResponse response =
+      post(kCompletionPath, R"({"model":"m","prompt":")" + text + "\"}");
   EXPECT_EQ(response.status, 400);
   EXPECT_EQ(error_of(response)["code"], "context_length_exceeded");
   const ClientResponse tokens = post("/tokenize", R"({"model":"m","prompt":")" + text + "\"}");
@@ -219,6 +221,40 @@ TEST_F(ApiErrorsTest, BodiesOfOtherEncodingsAre415NamingThem) {
         "Content-Type: application/json; charset=\"UTF-8\"", "Content-Type: application/x+JSON"}) {
     EXPECT_EQ(ask(kChatPath, fine).status, 400) << fine;  // understood: {} lacks its messages
   }
+}
+
+TEST_F(ApiErrorsTest, PrioritiesBelowWhatTheKeyAllowsAreRefusedAndRequestsCarryTheirKey) {
+  ApiServerOptions options;
+  options.api_keys =
+      *ApiKeys::from_text("plain\nfull name=team weight=4 best_priority=-3\n", "keys");
+  start(options);
+  const auto ask = [this](const std::string& key, const std::string& priority) {
+    return post_text(kCompletionPath, R"({"model":"m","prompt":"a","priority":)" + priority + "}",
+                     "Authorization: Bearer " + key + "\r\n");
+  };
+  for (const auto& [key, priority] : std::vector<std::pair<std::string, std::string>>{
+           {"plain", "-1"}, {"full", "-4"}, {"plain", "-2147483647"}}) {
+    HttpClient client(port());
+    client.send(ask(key, priority));
+    const ClientResponse response = client.read_response();
+    EXPECT_EQ(response.status, 400) << key << priority;
+    EXPECT_EQ(error_of(response)["param"], "priority");
+    const std::string message = error_of(response)["message"];
+    EXPECT_NE(message.find(key == "full" ? "-3 or more" : "0 or more"), std::string::npos)
+        << message;
+    EXPECT_EQ(message.find("plain"), std::string::npos) << message << " says the key";
+  }
+  HttpClient first(port()), second(port());
+  first.send(ask("plain", "0"));
+  ASSERT_TRUE(engine_.wait_submitted(1));
+  second.send(ask("full", "-3"));
+  ASSERT_TRUE(engine_.wait_submitted(2));
+  EXPECT_EQ(engine_.request(0).client, "key-1");
+  EXPECT_EQ(engine_.request(0).client_weight, 1);
+  EXPECT_EQ(engine_.request(1).client, "team");
+  EXPECT_EQ(engine_.request(1).client_weight, 4);
+  EXPECT_EQ(engine_.request(1).priority, -3);
+  for (const size_t index : {0u, 1u}) engine_.end(index, FinishReason::kLength);
 }
 
 TEST_F(ApiErrorsTest, WithoutAModelTheServedOneAnswers) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -32,6 +33,27 @@ EngineStatus some_status() {
   return status;
 }
 
+TEST(Metrics, KeysHaveGaugesThatFallBackAndAtMostAHundredNames) {
+  Metrics metrics({"1", "m", false});
+  std::map<std::string, EngineObserver::ClientLoad> loads;
+  loads["team-a"] = {2, 5, 10, 20};
+  metrics.clients(loads);
+  std::string text = metrics.exposition(some_status());
+  EXPECT_TRUE(has_line(text, "conclave_key_requests_running{key=\"team-a\"} 2"));
+  EXPECT_TRUE(has_line(text, "conclave_key_requests_waiting{key=\"team-a\"} 5"));
+  EXPECT_TRUE(has_line(text, "conclave_key_tokens_total{key=\"team-a\",kind=\"prompt\"} 10"));
+  EXPECT_TRUE(has_line(text, "conclave_key_tokens_total{key=\"team-a\",kind=\"generation\"} 20"));
+  loads.clear();
+  for (int i = 0; i < 150; ++i) loads["k" + std::to_string(i)] = {1, 0, 1, 0};
+  metrics.clients(loads);
+  metrics.clients({});
+  text = metrics.exposition(some_status());
+  EXPECT_TRUE(has_line(text, "conclave_key_requests_waiting{key=\"team-a\"} 0"));
+  EXPECT_TRUE(has_line(text, "conclave_key_tokens_total{key=\"other\",kind=\"prompt\"} 51"));
+  EXPECT_TRUE(has_line(text, "conclave_key_requests_running{key=\"other\"} 0"));
+  EXPECT_TRUE(has_line(text, "conclave_key_tokens_total{key=\"team-a\",kind=\"prompt\"} 10"));
+}
+
 // Everything happens once.
 void exercise(Metrics& metrics) {
   metrics.request_queued(7);
@@ -44,6 +66,7 @@ void exercise(Metrics& metrics) {
   metrics.prefix_lookup(7, 4);
   metrics.request_preempted();
   metrics.group_restarted();
+  metrics.clients({{"team", {1, 1, 7, 3}}});
   protocol::RankTiming a;
   a.rank = 0;
   a.tokens = 5;
