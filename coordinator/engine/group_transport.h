@@ -41,6 +41,9 @@ class GroupTransport {
   // A rank on this machine joined with this process id: stop() kills it as well if its launcher
   // forgets it.
   virtual void adopt_local_process(int64_t pid) {}
+  // See GroupLauncher.
+  virtual std::optional<RankEnd> rank_end() { return std::nullopt; }
+  virtual std::string last_words() { return ""; }
 };
 
 struct ListenOptions {

@@ -136,6 +136,10 @@ class ListeningTransportImpl : public ListeningTransport {
   void adopt_local_process(int64_t pid) override {
     if (launcher_ != nullptr) launcher_->adopt_local_process(pid);
   }
+  std::optional<RankEnd> rank_end() override {
+    return launcher_ == nullptr ? std::nullopt : launcher_->rank_end();
+  }
+  std::string last_words() override { return launcher_ == nullptr ? "" : launcher_->last_words(); }
   uint16_t port() const override { return listener_->port(); }
 
  private:
