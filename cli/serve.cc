@@ -275,26 +275,37 @@ void stop_now(const sigset_t& signals, Cluster& cluster) {
   cluster.api->stop(std::chrono::seconds(1));
 }
 
-// How the requests ended that were open at a moment, or came after it.
+// How requests end from a moment on.
 class Ends {
  public:
-  explicit Ends(const coordinator::Engine& engine) : engine_(engine), before_(engine.status()) {}
-  int64_t open() const { return before_.open; }
+  explicit Ends(const Cluster& cluster) : cluster_(cluster), before_(counts()), open_(cluster.engine->status().open) {}
+  int64_t open() const { return open_; }  // at that moment
   void log(const char* what) const {
-    const coordinator::EngineStatus now = engine_.status();
+    const Counts now = counts();
     const int64_t failed = now.failed - before_.failed;
     conclave::log(failed > 0 ? LogLevel::kWarning : LogLevel::kInfo, what,
                   {{"finished", absl::StrCat(now.finished - before_.finished)}, {"failed", absl::StrCat(failed)},
-                   {"cancelled", absl::StrCat(now.cancelled - before_.cancelled)}, {"open", absl::StrCat(now.open)}});
+                   {"cancelled", absl::StrCat(now.cancelled - before_.cancelled)},
+                   {"open", absl::StrCat(cluster_.engine->status().open)}});
   }
 
  private:
-  const coordinator::Engine& engine_;
-  const coordinator::EngineStatus before_;
+  struct Counts {
+    int64_t finished, failed, cancelled;
+  };
+  Counts counts() const {
+    using coordinator::FinishReason;
+    const coordinator::Metrics& metrics = *cluster_.metrics;
+    return {metrics.ended(FinishReason::kStop) + metrics.ended(FinishReason::kLength), metrics.ended(FinishReason::kError),
+            metrics.ended(FinishReason::kCancelled)};
+  }
+  const Cluster& cluster_;
+  const Counts before_;
+  const int64_t open_;
 };
 
 void drain(const sigset_t& signals, const ServeOptions& o, Cluster& cluster) {
-  const Ends ends(*cluster.engine);
+  const Ends ends(cluster);
   log_info("draining: no new requests; a second signal stops at once",
            {{"open", absl::StrCat(ends.open())}, {"timeout_s", absl::StrCat(o.drain_timeout_s)}});
   cluster.engine->drain();
@@ -310,7 +321,7 @@ void drain(const sigset_t& signals, const ServeOptions& o, Cluster& cluster) {
 void hand_over(const sigset_t& signals, const ServeOptions& o, const coordinator::HttpEndpoint& successor, Cluster& cluster) {
   log_info("handing over: new requests are passed on", {{"to", absl::StrCat("http://", successor.host, ":", successor.port)}});
   if (cluster.placement != nullptr) cluster.placement->stop_saving();
-  const Ends ends(*cluster.engine);
+  const Ends ends(cluster);
   cluster.engine->note_handover(absl::StrCat("http://", successor.host, ":", successor.port));
   cluster.api->hand_over_to(successor);  // the engine stays open for requests whose text is still being read
   const Deadline deadline = Deadline::after(std::chrono::seconds(o.drain_timeout_s));
@@ -347,7 +358,7 @@ int serve(const ServeOptions& o) {
     drain(signals, o, **cluster);
     return kExitOk;
   }
-  const Ends ends(*(*cluster)->engine);
+  const Ends ends(**cluster);
   log_info("interrupted: stopping at once", {{"open", absl::StrCat(ends.open())}});
   stop_now(signals, **cluster);
   ends.log("stopped");

@@ -106,8 +106,6 @@ struct EngineStatus {
   std::string warning;         // of the last start-up check; "" if it found nothing odd
   double since = 0;            // Unix time from which on readiness() gives its answer
   std::string handed_over_to;  // another cluster answers new requests; "" if none does
-  // Sequences of clients that ended since the coordinator started.
-  int64_t finished = 0, failed = 0, cancelled = 0;
   int64_t restarts = 0;
   std::vector<RankStatus> ranks;
   int32_t running = 0, waiting = 0;

@@ -332,20 +332,10 @@ void EngineImpl::end(SequenceId id, GenerationEnd end, Time now) {
     observer_of(entry.request.probe).request_failed(entry.request.request_id, end.error);
   }
   log_end(entry, end);
-  const bool probe = entry.request.probe;
   journal_.close(id);
-  const FinishReason reason = end.reason;
   client.mapped().listener->on_end(std::move(end));
   const std::lock_guard lock(mutex_);
   --open_;
-  if (probe) return;
-  if (reason == FinishReason::kError) {
-    ++status_.failed;
-  } else if (reason == FinishReason::kCancelled) {
-    ++status_.cancelled;
-  } else {
-    ++status_.finished;
-  }
 }
 
 void EngineImpl::pump(Time now) {
