@@ -18,6 +18,8 @@ int report(const absl::Status& status) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
       return kExitUnavailable;
+    case absl::StatusCode::kAborted:
+      return kExitGroupDied;
     case absl::StatusCode::kCancelled:
       return kExitInterrupted;
     default:

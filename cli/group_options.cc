@@ -31,31 +31,6 @@ absl::Status check_choice(const std::string& flag, const std::string& value, con
   return absl::InvalidArgumentError(absl::StrCat(flag, " is \"", value, "\", expected one of ", list));
 }
 
-// What Open MPI needs on one host: any number of ranks, no binding (our pool pins), yield while
-// waiting, no probing of fabrics that are not there; root is common in containers.
-std::vector<std::string> mpi_environment() {
-  return {"OMPI_ALLOW_RUN_AS_ROOT=1",           "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
-          "OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_hwloc_base_binding_policy=none",
-          "OMPI_MCA_mpi_yield_when_idle=1",      "OMPI_MCA_osc=^ucx,rdma"};
-}
-
-std::vector<std::string> worker_arguments(const coordinator::LaunchSpec& spec, const std::string& transport,
-                                          const std::string& device) {
-  return {"--coordinator", join_host_port(spec.coordinator_address, spec.coordinator_port),
-          "--secret-file", spec.secret_file,
-          "--group",       absl::StrCat(spec.group),
-          "--ranks",       absl::StrCat(spec.ranks),
-          "--transport",   transport,
-          "--device",      device};
-}
-
-std::vector<std::string> split_words(const std::string& text) {
-  std::istringstream in(text);
-  std::vector<std::string> words;
-  for (std::string word; in >> word;) words.push_back(word);
-  return words;
-}
-
 }  // namespace
 
 void add_group_flags(CLI::App& app, GroupOptions* o, bool need_model) {
@@ -206,6 +181,13 @@ coordinator::PlanCosts plan_costs(const model::ModelSpec& spec, ComputeType comp
   return costs;
 }
 
+// A few tokens from all over the vocabulary: none of them means anything to a model, all have embeddings.
+std::vector<int32_t> startup_prompt(int32_t vocab) {
+  std::vector<int32_t> prompt;
+  for (const int32_t eighths : {3, 5, 1, 6}) prompt.push_back(static_cast<int32_t>(int64_t{vocab} * eighths / 8));
+  return prompt;
+}
+
 }  // namespace
 
 absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOptions& o, const model::ModelSpec& spec,
@@ -241,53 +223,9 @@ absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOption
   if (o.pipeline != "auto") e.pipeline = o.pipeline == "on";
   e.step_deadline_ms = o.step_deadline_ms;
   e.vocab = spec.vocab;
+  e.startup_prompt = startup_prompt(spec.vocab);
   if (o.force_preempt_seed >= 0) e.force_preempt_seed = static_cast<uint64_t>(o.force_preempt_seed);
   return e;
-}
-
-absl::StatusOr<std::string> worker_program() {
-  if (const char* override_path = std::getenv("CONCLAVE_WORKER"); override_path != nullptr) return std::string(override_path);
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::filesystem::path worker = self.parent_path().parent_path() / "libexec" / "conclave" / "conclave-worker";
-  if (error || ::access(worker.c_str(), X_OK) != 0) {
-    return absl::NotFoundError(absl::StrCat(worker.string(), ": the worker program is not there; build or install it, or set CONCLAVE_WORKER"));
-  }
-  return worker.string();
-}
-
-std::unique_ptr<coordinator::GroupLauncher> make_launcher(const GroupOptions& o,
-                                                          std::function<void(const std::string&)> keep_line) {
-  const std::string transport = resolved_transport(o);
-  coordinator::ProcessLauncherOptions options;
-  options.keep_line = std::move(keep_line);
-  options.command = [o, transport](const coordinator::LaunchSpec& spec) {
-    std::vector<std::string> argv;
-    if (transport == "mpi") {
-      argv = {o.mpirun, "-n", absl::StrCat(spec.ranks)};
-      for (std::string& word : split_words(o.mpi_args)) argv.push_back(std::move(word));
-    }
-    argv.push_back(worker_program().value_or("conclave-worker"));
-    for (std::string& argument : worker_arguments(spec, transport, o.device)) argv.push_back(std::move(argument));
-    return argv;
-  };
-  if (transport == "mpi") {
-    for (const std::string& setting : mpi_environment()) {
-      // An operator's own setting wins.
-      if (std::getenv(setting.substr(0, setting.find('=')).c_str()) == nullptr) options.environment.push_back(setting);
-    }
-  }
-  return coordinator::make_process_launcher(std::move(options));
-}
-
-absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_offline_transport(const GroupOptions& o) {
-  if (resolved_transport(o) == "local") return make_thread_transport(o);
-  RETURN_IF_ERROR(worker_program().status());
-  coordinator::ListenOptions listen;
-  listen.ranks = o.ranks;
-  ASSIGN_OR_RETURN(std::unique_ptr<coordinator::ListeningTransport> transport,
-                   coordinator::ListeningTransport::create(std::move(listen), make_launcher(o)));
-  return std::unique_ptr<coordinator::GroupTransport>(std::move(transport));
 }
 
 }  // namespace conclave::cli

@@ -69,19 +69,11 @@ absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOption
                                                                const model::ModelSpec& spec,
                                                                const coordinator::Tokenizer* tokenizer);
 
-// Processes: mpirun (or one worker process with threads as ranks) started by the coordinator.
-// keep_line: sees each line that ranks and launcher write; may be empty.
-std::unique_ptr<coordinator::GroupLauncher> make_launcher(const GroupOptions& options,
-                                                          std::function<void(const std::string&)> keep_line = {});
 // Ranks as threads of this process (`--transport local` of the offline commands).
 std::unique_ptr<coordinator::GroupTransport> make_thread_transport(const GroupOptions& options);
-// What the offline commands use: threads for local, processes for mpi.
-absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_offline_transport(const GroupOptions& options);
 
 // "12", "12MiB", "1.5GB" -> bytes.
 absl::StatusOr<uint64_t> parse_bytes(const std::string& text);
-// The worker program beside this one (../libexec/conclave/conclave-worker), or $CONCLAVE_WORKER.
-absl::StatusOr<std::string> worker_program();
 
 }  // namespace conclave::cli
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "cli/end_of_text.h"
+#include "cli/group_launcher.h"
 #include "cli/progress_bar.h"
 
 namespace conclave::cli {
@@ -154,7 +155,9 @@ absl::Status OfflineEngine::wait_until_ready(bool progress) {
     bar.update(done, total, /*bytes=*/true);
     if (status.state == GroupState::kReady) return absl::OkStatus();
     if (status.state == GroupState::kFailed || status.state == GroupState::kStopped) {
-      return absl::InvalidArgumentError(status.last_failure.empty() ? "the worker group did not start" : status.last_failure);
+      const std::string why = status.last_failure.empty() ? "the worker group did not start" : status.last_failure;
+      const bool refused = status.start_failure == coordinator::EngineStatus::StartFailure::kRefused;
+      return refused ? absl::InvalidArgumentError(why) : absl::AbortedError(why);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <csignal>
 
 #include <CLI/CLI.hpp>
@@ -14,7 +16,9 @@
 #include "base/version.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
+#include "cli/group_launcher.h"
 #include "cli/handover.h"
+#include "cli/listen_errors.h"
 #include "cli/serve_options.h"
 #include "cli/serve_signals.h"
 #include "coordinator/admin/admin_server.h"
@@ -82,9 +86,13 @@ absl::StatusOr<std::unique_ptr<coordinator::GroupTransport>> make_transport(
   std::unique_ptr<coordinator::GroupLauncher> launcher;
   if (o.launch) {
     RETURN_IF_ERROR(worker_program().status());
-    launcher = make_launcher(o.group, [rank_logs](const std::string& line) { rank_logs->add(line); });
+    ASSIGN_OR_RETURN(listen.folder, make_run_folder());
+    launcher = make_launcher(o.group, o.worker_advertise.empty() ? o.worker_host : o.worker_advertise, listen.folder,
+                             [rank_logs](const std::string& line) { rank_logs->add(line); });
   }
-  ASSIGN_OR_RETURN(auto transport, coordinator::ListeningTransport::create(std::move(listen), std::move(launcher)));
+  auto created = coordinator::ListeningTransport::create(std::move(listen), std::move(launcher));
+  RETURN_IF_ERROR(name_listen_flag(created.status(), {"--worker-host", "--worker-port", o.worker_port, ""}));
+  std::unique_ptr<coordinator::ListeningTransport> transport = *std::move(created);
   if (!o.worker_endpoint_file.empty()) {
     const std::string host = o.worker_advertise.empty() ? o.worker_host : o.worker_advertise;
     RETURN_IF_ERROR(write_file_atomically(o.worker_endpoint_file, join_host_port(host, transport->port()) + "\n"));
@@ -123,7 +131,9 @@ absl::Status start_admin(const ServeOptions& o, const model::ModelDescription& d
       coordinator::add_profile_routes(router, *cluster->placement, documents);
     });
   }
-  ASSIGN_OR_RETURN(cluster->admin, coordinator::AdminServer::start(std::move(options), std::move(parts)));
+  auto admin = coordinator::AdminServer::start(std::move(options), std::move(parts));
+  RETURN_IF_ERROR(name_listen_flag(admin.status(), {"--admin-host", "--admin-port", o.admin_port, "--admin-socket"}));
+  cluster->admin = *std::move(admin);
   return absl::OkStatus();
 }
 
@@ -161,7 +171,9 @@ absl::Status start_listeners(const ServeOptions& o, const model::ModelDescriptio
   if (!o.api_key_file.empty()) {
     ASSIGN_OR_RETURN(options.api_keys, cluster->key_files.open(o.api_key_file));
   }
-  ASSIGN_OR_RETURN(cluster->api, coordinator::ApiServer::start(std::move(options), std::move(parts)));
+  auto api = coordinator::ApiServer::start(std::move(options), std::move(parts));
+  RETURN_IF_ERROR(name_listen_flag(api.status(), {"--host", "--port", o.port, ""}));
+  cluster->api = *std::move(api);
   RETURN_IF_ERROR(start_admin(o, description, cluster));
   const std::string url = "http://" + join_host_port(o.host, cluster->api->port());
   const std::string admin_url = "http://" + join_host_port(o.admin_host, cluster->admin->port());
@@ -173,6 +185,8 @@ absl::Status start_listeners(const ServeOptions& o, const model::ModelDescriptio
 
 absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   RETURN_IF_ERROR(prepare(&o.group));
+  // Of an earlier run: nobody shall take it for this one's.
+  if (!o.ready_file.empty()) ::unlink(o.ready_file.c_str());
   ASSIGN_OR_RETURN(const model::ModelDescription description, read_model(o.group.model));
   if (o.generation_defaults == "model") RETURN_IF_ERROR(description.generation.unsupported);
   for (const std::string& note : description.spec.notes) log_warning(note);
@@ -183,6 +197,7 @@ absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   cluster->metrics = std::make_unique<coordinator::Metrics>(
       coordinator::Metrics::Options{kVersion, model_name(o), o.vllm_metric_names});
   engine_options.observer = cluster->metrics.get();
+  engine_options.start_attempts = o.start_attempts;
   o.placement.state_folder = o.state_dir;
   ASSIGN_OR_RETURN(cluster->placement, make_placement_manager(o.placement, description.spec, &engine_options));
   ASSIGN_OR_RETURN(cluster->recorder, make_routing_recorder(o.placement, o.group, description.spec, &engine_options));
@@ -207,8 +222,17 @@ struct StopReason {
   std::optional<coordinator::HttpEndpoint> successor;
 };
 
-// Waits for a signal or a successor while saying when the group becomes ready. Returns an error if a group that was
-// started here never did: a broken model will not mend itself.
+// What ends a coordinator whose group never became ready: a refusal will not mend itself (INVALID_ARGUMENT), deaths may
+// (ABORTED).
+absl::Status start_failure(const coordinator::EngineStatus& status) {
+  using StartFailure = coordinator::EngineStatus::StartFailure;
+  if (status.start_failure == StartFailure::kNone) return absl::OkStatus();
+  if (status.start_failure == StartFailure::kRefused) return absl::InvalidArgumentError(status.last_failure);
+  return absl::AbortedError(absl::StrCat("the worker group did not come up in ", status.start_attempts,
+                                         " attempts; the last failure: ", status.last_failure));
+}
+
+// Waits for a signal or a successor while saying when the group becomes ready.
 absl::StatusOr<StopReason> watch(const ServeSignals& signals, const ServeOptions& o, const Cluster& cluster) {
   GroupState last = GroupState::kStarting;
   bool published = o.ready_file.empty();
@@ -217,10 +241,9 @@ absl::StatusOr<StopReason> watch(const ServeSignals& signals, const ServeOptions
     if (const int signal = signals.wait(100); signal != 0) return StopReason{signal, {}};
     if (auto successor = successor_file.poll()) return StopReason{0, std::move(successor)};
     const coordinator::EngineStatus status = cluster.engine->status();
+    RETURN_IF_ERROR(start_failure(status));
     if (status.state == last) continue;
     last = status.state;
-    const bool was_ready = !status.model_fingerprint.empty();
-    if (o.launch && !was_ready && last == GroupState::kFailed) return absl::InvalidArgumentError(status.last_failure);
     if (last == GroupState::kReady) {
       log_info("ready", {{"kernel_set", status.kernel_set}, {"compute", status.compute}, {"transport", status.transport},
                          {"ranks", absl::StrCat(status.ranks.size())}, {"kv_blocks", absl::StrCat(status.kv_blocks)}});
@@ -254,21 +277,54 @@ void stop_now(const ServeSignals& signals, Cluster& cluster) {
   cluster.api->stop(std::chrono::seconds(1));
 }
 
+// How requests end from a moment on.
+class Ends {
+ public:
+  explicit Ends(const Cluster& cluster) : cluster_(cluster), before_(counts()), open_(cluster.engine->status().open) {}
+  int64_t open() const { return open_; }  // at that moment
+  void log(const char* what) const {
+    const Counts now = counts();
+    const int64_t failed = now.failed - before_.failed;
+    conclave::log(failed > 0 ? LogLevel::kWarning : LogLevel::kInfo, what,
+                  {{"finished", absl::StrCat(now.finished - before_.finished)}, {"failed", absl::StrCat(failed)},
+                   {"cancelled", absl::StrCat(now.cancelled - before_.cancelled)},
+                   {"open", absl::StrCat(cluster_.engine->status().open)}});
+  }
+
+ private:
+  struct Counts {
+    int64_t finished, failed, cancelled;
+  };
+  Counts counts() const {
+    using coordinator::FinishReason;
+    const coordinator::Metrics& metrics = *cluster_.metrics;
+    return {metrics.ended(FinishReason::kStop) + metrics.ended(FinishReason::kLength), metrics.ended(FinishReason::kError),
+            metrics.ended(FinishReason::kCancelled)};
+  }
+  const Cluster& cluster_;
+  const Counts before_;
+  const int64_t open_;
+};
+
 void drain(const ServeSignals& signals, const ServeOptions& o, Cluster& cluster) {
-  log_info("draining: no new requests; a second signal stops at once", {{"timeout_s", absl::StrCat(o.drain_timeout_s)}});
+  const Ends ends(cluster);
+  log_info("draining: no new requests; a second signal stops at once",
+           {{"open", absl::StrCat(ends.open())}, {"timeout_s", absl::StrCat(o.drain_timeout_s)}});
   cluster.engine->drain();
   if (wait_until_drained(signals, cluster, Deadline::after(std::chrono::seconds(o.drain_timeout_s)))) {
     cluster.api->stop(std::chrono::seconds(5));  // answers on their way to slow clients
-    return log_info("drained");
+    return ends.log("drained");
   }
   stop_now(signals, cluster);
-  log_warning("stopped before all requests were finished: the drain time-out passed or a second signal came");
+  ends.log("stopped before all requests were finished: the drain time-out passed or a second signal came");
 }
 
 // Ends when the own requests are answered, clients had time to learn the new address, and the successor is still ready.
 void hand_over(const ServeSignals& signals, const ServeOptions& o, const coordinator::HttpEndpoint& successor, Cluster& cluster) {
   log_info("handing over: new requests are passed on", {{"to", absl::StrCat("http://", successor.host, ":", successor.port)}});
   if (cluster.placement != nullptr) cluster.placement->stop_saving();
+  const Ends ends(cluster);
+  cluster.engine->note_handover(absl::StrCat("http://", successor.host, ":", successor.port));
   cluster.api->hand_over_to(successor);  // the engine stays open for requests whose text is still being read
   const Deadline deadline = Deadline::after(std::chrono::seconds(o.drain_timeout_s));
   const Deadline linger = Deadline::after(std::chrono::seconds(o.handover_linger_s));
@@ -281,7 +337,7 @@ void hand_over(const ServeSignals& signals, const ServeOptions& o, const coordin
   if (!finished) cluster.engine->end_requests(absl::UnavailableError("the server is shutting down"));
   // Stops accepting, then waits for what is passed on as well.
   cluster.api->stop(std::chrono::seconds(o.drain_timeout_s));
-  log_info(finished ? "handed over" : "the drain time-out passed with requests open");
+  ends.log(finished ? "handed over" : "the drain time-out passed with requests open");
 }
 
 int serve(const ServeOptions& o) {
@@ -308,8 +364,10 @@ int serve(const ServeOptions& o) {
     drain(signals, o, **cluster);
     return kExitOk;
   }
-  log_info("interrupted: stopping at once");
+  const Ends ends(**cluster);
+  log_info("interrupted: stopping at once", {{"open", absl::StrCat(ends.open())}});
   stop_now(signals, **cluster);
+  ends.log("stopped");
   return kExitInterrupted;
 }
 

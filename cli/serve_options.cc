@@ -29,6 +29,9 @@ void add_serve_flags(CLI::App& app, ServeOptions* o) {
   app.add_option("--worker-advertise", o->worker_advertise, "address that ranks are told; default: --worker-host")
       ->envname("CONCLAVE_WORKER_ADVERTISE");
   app.add_flag("--launch,!--no-launch", o->launch, "start the worker group; otherwise wait for ranks to join");
+  app.add_option("--start-attempts", o->start_attempts,
+                 "how often ranks that die may be started until the group is ready for the first time; 0: for ever")
+      ->envname("CONCLAVE_START_ATTEMPTS")->check(CLI::Range(0, 1 << 20));
   app.add_option("--secret-file", o->secret_file, "file (mode 0600) with the group's secret; default: made up")
       ->envname("CONCLAVE_SECRET_FILE");
   app.add_option("--rank-logs", o->rank_logs,

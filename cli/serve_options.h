@@ -30,6 +30,7 @@ struct ServeOptions {
   int32_t worker_port = 0;
   std::string worker_advertise;    // what ranks connect to; empty: worker_host
   bool launch = true;
+  int32_t start_attempts = 5;
   std::string secret_file;
   std::string served_model_name;
   std::string api_key_file;

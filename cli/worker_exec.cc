@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
-#include "cli/group_options.h"
+#include "cli/group_launcher.h"
 
 namespace conclave::cli {
 

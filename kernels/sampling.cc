@@ -48,16 +48,16 @@ bool better(const SamplingCandidate& a, const SamplingCandidate& b) {
 struct Best {
   float logit = -kInfinity;
   int32_t token = 0;
+  bool found = false;  // false: all are NaN
+  bool usable() const { return found && logit != kInfinity; }
 };
 
 // The lowest id among the largest; comparisons with NaN are false, so NaN never wins.
 Best find_best(const float* logits, int64_t vocab) {
   Best best;
-  bool found = false;
   for (int64_t i = 0; i < vocab; ++i) {
-    if (logits[i] > best.logit || (!found && logits[i] == best.logit)) {
-      best = {logits[i], static_cast<int32_t>(i)};
-      found = true;
+    if (logits[i] > best.logit || (!best.found && logits[i] == best.logit)) {
+      best = {logits[i], static_cast<int32_t>(i), true};
     }
   }
   return best;
@@ -221,9 +221,8 @@ int32_t draw_unfiltered(const Distribution& d, const SamplingRow& row, int32_t b
   return best;
 }
 
-int32_t choose_token(const float* logits, int64_t vocab, const SamplingRow& row,
+int32_t choose_token(const float* logits, int64_t vocab, const SamplingRow& row, const Best& best,
                      SamplingScratch& scratch) {
-  const Best best = find_best(logits, vocab);
   const float inverse_temperature = 1.0f / row.temperature;
   const bool greedy =
       !(row.temperature > 0) || !std::isfinite(inverse_temperature) || row.top_k == 1;
@@ -296,7 +295,9 @@ void sample_row(float* logits, int64_t vocab, const SamplingRow& row, SamplingSc
     result.token = static_cast<int32_t>(std::min<int64_t>(row.target, vocab - 1));
   } else {
     if (modified) apply_penalties(logits, vocab, row);
-    result.token = choose_token(logits, vocab, row, scratch);
+    const Best best = find_best(logits, vocab);
+    result.token = choose_token(logits, vocab, row, best, scratch);
+    if (!best.usable()) result.rank = kNoUsableLogits;
   }
   if (!wants_logprobs) return;
   const Best best = find_best(raw, vocab);
@@ -305,7 +306,7 @@ void sample_row(float* logits, int64_t vocab, const SamplingRow& row, SamplingSc
       std::isfinite(best.logit) ? std::log(sum_of_weights(raw, vocab, best.logit, 1.0f)) : 0.0;
   const RawDistribution distribution{best.logit, log_sum};
   result.logprob = distribution.logprob(raw[result.token]);
-  result.rank = rank_of(raw, vocab, result.token);
+  result.rank = best.usable() ? rank_of(raw, vocab, result.token) : kNoUsableLogits;
   result.top_count = collect_top(raw, vocab, row.top_logprobs, result.top, distribution);
 }
 

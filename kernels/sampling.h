@@ -45,10 +45,15 @@ struct TokenLogprob {
   float logprob = 0;  // natural logarithm, of the model's distribution before penalties, bias and temperature
 };
 
+// SamplingResult::rank of a row whose largest logit is infinity, or whose logits are all NaN: the token and
+// its logprobs mean nothing.
+inline constexpr int32_t kNoUsableLogits = -1;
+
 struct SamplingResult {
   int32_t token = 0;
   float logprob = 0;
-  int32_t rank = 0;  // 1-based rank of the token in the model's distribution; 0 if not computed
+  // 1-based rank of the token in the model's distribution; 0 if not computed; kNoUsableLogits: see there.
+  int32_t rank = 0;
   int32_t top_count = 0;
   TokenLogprob top[kMaxTopLogprobs];
 };

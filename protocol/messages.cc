@@ -160,6 +160,7 @@ std::vector<std::byte> encode(const Failure& message) {
   std::vector<std::byte> bytes;
   WireWriter out(&bytes);
   out.put_string(message.message);
+  out.put(static_cast<uint8_t>(message.lasting));
   return bytes;
 }
 
@@ -167,6 +168,7 @@ absl::StatusOr<Failure> decode_failure(std::span<const std::byte> bytes) {
   WireReader in(bytes);
   Failure message;
   message.message = in.get_string();
+  message.lasting = in.get<uint8_t>() != 0;
   return finish(in, std::move(message), "failure");
 }
 

@@ -93,6 +93,7 @@ struct Health {
 
 struct Failure {
   std::string message;  // one sentence: rank, host, layer, operation, age
+  bool lasting = false;  // a refusal: it will be so again however often the group starts
 };
 
 std::vector<std::byte> encode(const Join& message);

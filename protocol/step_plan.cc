@@ -10,6 +10,7 @@ namespace {
 constexpr uint32_t kPlanMagic = 0x32504c43;    // "CLP2"
 constexpr uint32_t kResultMagic = 0x32524c43;  // "CLR2"
 // Smallest encodings, so that a lying count fails before anything is allocated.
+constexpr uint8_t kSampled = 1, kNotFinite = 2;  // flags of a sequence's result
 constexpr size_t kMinChunkBytes = 40;
 constexpr size_t kMinSequenceBytes = 20;
 constexpr size_t kMinRankBytes = 48;
@@ -125,7 +126,7 @@ SequenceChunk get_chunk(WireReader& in) {
 
 void put_sequence(WireWriter& out, const SequenceResult& result) {
   out.put(result.sequence_id);
-  out.put(static_cast<uint8_t>(result.sampled));
+  out.put(static_cast<uint8_t>((result.sampled ? kSampled : 0) | (result.finite ? 0 : kNotFinite)));
   out.put(result.token);
   out.put(result.logprob);
   put_logprobs(out, result.top);
@@ -144,7 +145,9 @@ void put_sequence(WireWriter& out, const SequenceResult& result) {
 SequenceResult get_sequence(WireReader& in) {
   SequenceResult result;
   result.sequence_id = in.get<uint64_t>();
-  result.sampled = in.get<uint8_t>() != 0;
+  const auto flags = in.get<uint8_t>();
+  result.sampled = (flags & kSampled) != 0;
+  result.finite = (flags & kNotFinite) == 0;
   result.token = in.get<int32_t>();
   result.logprob = in.get<float>();
   result.top = get_logprobs(in);

@@ -106,6 +106,7 @@ struct SequenceResult {
   bool sampled = false;
   int32_t token = 0;
   float logprob = 0;
+  bool finite = true;  // false: the logits of a row that samples or reports are NaN or infinite
   std::vector<TokenLogprob> top;
   std::vector<PromptLogprob> prompt_logprobs;
   std::vector<float> logits;     // [tokens, vocab] if wanted

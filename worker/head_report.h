@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/sampling.h"
 #include "protocol/step_plan.h"
 #include "worker/step_batch.h"
 
@@ -28,6 +29,8 @@ void report_head_rows(const StepBatch& batch, int32_t chunk, std::span<const Sam
   for (size_t i = 0; i < batch.head_rows().size(); ++i) {
     const HeadRow& head = batch.head_rows()[i];
     if (head.chunk != chunk) continue;
+    const bool sampler_ran = head.use != HeadRow::Use::kLogits;
+    if (sampler_ran && sampled[i].rank == kernels::kNoUsableLogits) result->finite = false;
     switch (head.use) {
       case HeadRow::Use::kLogits: {
         const auto row = kept.subspan(kept_begin[i], static_cast<size_t>(vocab));

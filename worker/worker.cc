@@ -112,7 +112,24 @@ absl::StatusOr<std::unique_ptr<Rank>> load(const WorkerEnvironment& environment,
   return Rank::create(configure, std::move(kernels), rank_environment);
 }
 
-absl::Status serve(const WorkerEnvironment& environment, StepProgress* progress) {
+// What the rank was told cannot be done here, and will not be possible the next time.
+bool is_refusal(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kResourceExhausted:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// *loaded becomes true once the rank is ready.
+absl::Status serve(const WorkerEnvironment& environment, StepProgress* progress, bool* loaded) {
   RETURN_IF_ERROR(join(environment));
   RETURN_IF_ERROR(environment.kernels->check());  // the coordinator listens to failures of those who joined
   ASSIGN_OR_RETURN(const std::optional<protocol::Configure> configure,
@@ -123,6 +140,7 @@ absl::Status serve(const WorkerEnvironment& environment, StepProgress* progress)
   const HealthReporter health(environment.channel, progress, environment.on_fatal);
   ASSIGN_OR_RETURN(const std::unique_ptr<Rank> rank, load(environment, *configure, progress));
   progress->enter("idle");
+  *loaded = true;
   RETURN_IF_ERROR(send(environment, MessageType::kReady, rank->ready()));
   return StepLoop(environment.channel, environment.communicator, rank.get(), progress).run();
 }
@@ -145,12 +163,14 @@ std::string failure_text(const WorkerEnvironment& environment, const StepProgres
 
 absl::Status run_worker(const WorkerEnvironment& environment) {
   StepProgress progress;
-  const absl::Status status = serve(environment, &progress);
+  bool loaded = false;
+  const absl::Status status = serve(environment, &progress, &loaded);
   if (status.ok()) return status;
   const std::string text = failure_text(environment, progress.read(), status);
   log_error(text);
   // The coordinator may be the one that is gone: then there is nobody to tell.
-  send(environment, MessageType::kFailure, protocol::Failure{text}).IgnoreError();
+  send(environment, MessageType::kFailure, protocol::Failure{text, !loaded && is_refusal(status)})
+      .IgnoreError();
   return absl::Status(status.code(), text);
 }
 

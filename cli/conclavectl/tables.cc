@@ -70,6 +70,11 @@ std::string status_screen(const Json& status) {
   absl::StrAppend(&out, "           placement epoch ", text_of(group["placement_epoch"]), ", ", text_of(group["restarts"]), " restarts\n");
   if (!group["last_failure"].empty() && group["last_failure"] != "")
     absl::StrAppend(&out, "           last failure: ", text_of(group["last_failure"]), "\n");
+  const Json& readiness = status["readiness"];
+  const std::string since = text_of(readiness["since"]);
+  absl::StrAppend(&out, "ready      ", readiness["ready"] == true ? "yes" : "no", since.empty() ? "" : ", since " + since,
+                  readiness["ready"] == true ? "" : ": " + text_of(readiness["reason"]), "\n");
+  if (!text_of(readiness["warning"]).empty()) absl::StrAppend(&out, "           ", text_of(readiness["warning"]), "\n");
   absl::StrAppend(&out, "admission  ", status["admission"]["open"] == true ? "open" : "closed: ", text_of(status["admission"]["reason"]), "\n");
   absl::StrAppend(&out, "requests   ", text_of(status["requests"]["running"]), " running, ", text_of(status["requests"]["waiting"]), " waiting\n");
   const double blocks = number_of(status["kv_blocks"], "total");

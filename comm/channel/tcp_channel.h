@@ -15,7 +15,7 @@
 
 namespace conclave::comm {
 
-inline constexpr uint16_t kProtocolVersion = 1;
+inline constexpr uint16_t kProtocolVersion = 2;
 
 class ChannelListener {
  public:

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/log.h"
+#include "coordinator/engine/readiness.h"
 
 namespace conclave::coordinator {
 namespace {
@@ -52,6 +53,14 @@ AdminJson recent_json(const RecentWindow::Point& point) {
            {{"p50", point.first_token_p50}, {"p99", point.first_token_p99}}},
           {"inter_token_latency_seconds",
            {{"p50", point.next_token_p50}, {"p99", point.next_token_p99}}}};
+}
+
+AdminJson readiness_json(const EngineStatus& status) {
+  const Readiness why = readiness(status);
+  return {{"ready", why.ready},
+          {"reason", why.reason},
+          {"since", utc_text(why.since)},
+          {"warning", status.warning}};
 }
 
 AdminJson group_json(const EngineStatus& status) {
@@ -178,6 +187,7 @@ AdminJson status_document(const AdminParts& parts) {
   out["model"] = parts.model_name;
   out["uptime_seconds"] = parts.metrics->now();
   out["group"] = group_json(status);
+  out["readiness"] = readiness_json(status);
   out["admission"] = {{"open", !status.draining}, {"reason", status.cordon_reason}};
   out["requests"] = {
       {"open", status.open}, {"running", status.running}, {"waiting", status.waiting}};

@@ -68,6 +68,9 @@ struct EngineOptions {
   bool restart = true;               // restart a failed group if the transport can
   int32_t restart_backoff_ms = 200;  // first; doubles up to the next
   int32_t restart_backoff_max_ms = 5000;
+  int32_t start_attempts = 0;  // see GroupOptions
+  // What a group is asked before it counts as ready (StartupCheck); empty: nothing.
+  std::vector<int32_t> startup_prompt;
 
   EngineObserver* observer = nullptr;          // outlives the engine
   StepRecorder* recorder = nullptr;            // outlives the engine; null: nothing is recorded

@@ -97,6 +97,15 @@ struct EngineStatus {
   std::string cordon_reason;  // "" unless cordoned
   int64_t open = 0;           // accepted sequences that have not ended
   std::string last_failure;  // one sentence naming rank, host, layer, operation, age; "" if none
+  // Once kFailed for good before the group was ever ready: whether a rank refused what it was asked
+  // (a model, a setting), or deaths used up the attempts, and a later start may succeed.
+  enum class StartFailure : uint8_t { kNone, kRefused, kDied };
+  StartFailure start_failure = StartFailure::kNone;
+  int32_t start_attempts = 0;  // so far, until it was ready for the first time
+  bool checking = false;       // loaded; the start-up check has not passed yet (state: kLoading)
+  std::string warning;         // of the last start-up check; "" if it found nothing odd
+  double since = 0;            // Unix time from which on readiness() gives its answer
+  std::string handed_over_to;  // another cluster answers new requests; "" if none does
   int64_t restarts = 0;
   std::vector<RankStatus> ranks;
   int32_t running = 0, waiting = 0;
@@ -147,6 +156,8 @@ class Engine {
   // Takes no new requests (UNAVAILABLE, naming the reason) until uncordon(); open ones go on.
   virtual void cordon(std::string reason) = 0;
   virtual void uncordon() = 0;
+  // Another cluster answers new requests from now on; only for status().
+  virtual void note_handover(std::string successor) {}
   // The open sequences in order of acceptance, as the engine's thread sees them; waits for it at
   // most `patience`, then UNAVAILABLE.
   virtual absl::StatusOr<std::vector<RequestStatus>> requests(

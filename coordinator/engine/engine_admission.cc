@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "coordinator/engine/engine_impl.h"
+#include "coordinator/engine/readiness.h"
 
 namespace conclave::coordinator {
 
@@ -127,6 +128,11 @@ EngineStatus EngineImpl::status() const {
   status.draining = draining_ || cordoned_;
   if (cordoned_) status.cordon_reason = cordon_reason_;
   status.open = open_.total();
+  status.since = state_since_;
+  // Closed and not ready: since the earlier. Reopened: since then.
+  if (status.draining && status.state == GroupState::kReady) status.since = closed_since_;
+  if (status.draining && status.state != GroupState::kReady) status.since = std::min(state_since_, closed_since_);
+  if (!status.draining) status.since = std::max(state_since_, closed_since_);
   status.waiting = static_cast<int32_t>(queued());
   if (status.draining && status.state == GroupState::kReady) status.state = GroupState::kDraining;
   return status;
@@ -170,6 +176,7 @@ absl::Status EngineImpl::apply_placement(const placement::PlacementTable& target
 
 void EngineImpl::drain() {
   const std::lock_guard lock(mutex_);
+  if (!draining_ && !cordoned_) closed_since_ = unix_time();
   draining_ = true;
 }
 

@@ -1,4 +1,5 @@
 #include "coordinator/engine/engine_impl.h"
+#include "coordinator/engine/readiness.h"
 
 #include <algorithm>
 #include <utility>
@@ -38,6 +39,7 @@ GroupOptions group_options(const EngineOptions& options) {
   group.restart = options.restart;
   group.backoff = milliseconds(options.restart_backoff_ms);
   group.backoff_max = milliseconds(options.restart_backoff_max_ms);
+  group.start_attempts = options.start_attempts;
   return group;
 }
 
@@ -94,9 +96,11 @@ void EngineImpl::run() {
     const bool stop = mail.stop;
     handle_mail(std::move(mail), now);
     for (GroupEvent& event : group_.poll(now)) handle_group_event(std::move(event), now);
+    if (check_ != nullptr && check_->done()) finish_check(now);
     if (stop && !stopping) {
       stopping = true;
       scheduler_.reset();
+      check_.reset();
       end_all(absl::UnavailableError("the server is shutting down"), /*keep_replayable=*/false);
       group_.shut_down(now);
     }
@@ -155,7 +159,7 @@ void EngineImpl::handle_mail(Mail mail, Time now) {
 // once.
 void EngineImpl::admit(JournalEntry* entry) {
   absl::Status status;
-  if (scheduler_ != nullptr) {
+  if (scheduler_ != nullptr && (check_ == nullptr || entry->request.probe)) {
     status = scheduler_->admit(entry);
   } else if (!options_.replay_on_failure || group_gone_) {
     status = absl::UnavailableError("the worker group failed; try again in a moment");
@@ -218,9 +222,7 @@ void EngineImpl::handle_ready(const GroupReady& ready, Time now) {
             false);
   }
   fingerprint_ = fingerprint;
-  std::vector<JournalEntry*> replays;  // admit() may close entries
-  for (auto& [id, entry] : journal_.entries()) replays.push_back(&entry);
-  for (JournalEntry* entry : replays) admit(entry);
+  begin_check(now);
 }
 
 bool EngineImpl::choose_coherent(const GroupReady& ready) const {
@@ -250,6 +252,7 @@ bool EngineImpl::choose_coherent(const GroupReady& ready) const {
 
 void EngineImpl::handle_failure(const GroupFailed& failed, Time now) {
   scheduler_.reset();
+  end_check(absl::UnavailableError("the worker group failed"));
   rollout_.group_failed();
   end_replacement("failed", now);
   publish_placement();
@@ -270,9 +273,12 @@ void EngineImpl::end_all(const absl::Status& why, bool keep_replayable) {
 
 void EngineImpl::handle_result(GroupResult result, Time now) {
   if (scheduler_ == nullptr) return;
-  observer_->step_finished(result.seconds, result.result.ranks);
-  keep_trace(result, now);
-  count_remote_rows(result.result.ranks);
+  step_observer().step_finished(result.seconds, result.result.ranks);
+  if (check_ != nullptr) result.result.routing.clear();
+  if (check_ == nullptr) {
+    keep_trace(result, now);
+    count_remote_rows(result.result.ranks);
+  }
   finish_step_of_rollout(result);
   if (const auto plan = std::exchange(recorded_plan_, std::nullopt)) {
     options_.recorder->step_ran(*plan, result.result.rows, rollout_.table());
@@ -294,7 +300,7 @@ void EngineImpl::handle_result(GroupResult result, Time now) {
     }
     deliver(std::move(event), now);
   }
-  observer_->tokens_computed(0, generated);
+  step_observer().tokens_computed(0, generated);
   idle_since_ = now;
 }
 
@@ -369,14 +375,16 @@ void EngineImpl::plan_next(Time now) {
 
 void EngineImpl::send(protocol::StepPlan plan, Time now) {
   rollout_.annotate(&plan);
-  mark_plan(&plan);
-  if (options_.routing_report_ms > 0 &&
+  if (check_ == nullptr) mark_plan(&plan);
+  if (check_ != nullptr && options_.routing_report_ms > 0) {
+    plan.report_routing = true;  // and then forgotten: the check's rows are no traffic
+  } else if (options_.routing_report_ms > 0 &&
       now - routing_reported_at_ >= milliseconds(options_.routing_report_ms)) {
     plan.report_routing = true;
     routing_reported_at_ = now;
   }
   recorded_plan_.reset();
-  if (options_.recorder != nullptr && options_.recorder->wants_steps()) {
+  if (check_ == nullptr && options_.recorder != nullptr && options_.recorder->wants_steps()) {
     plan.record_routing = true;
     recorded_plan_ = plan;
   }
@@ -440,8 +448,8 @@ void EngineImpl::observe_plan(const ScheduledStep& step, Time now) {
     if (!request.client.empty())
       client_tokens_[request.client].prompt += static_cast<int64_t>(request.prompt.size());
   }
-  for (int32_t i = 0; i < step.preemptions; ++i) observer_->request_preempted();
-  if (step.prompt_rows > 0) observer_->tokens_computed(step.prompt_rows, 0);
+  for (int32_t i = 0; i < step.preemptions; ++i) step_observer().request_preempted();
+  if (step.prompt_rows > 0) step_observer().tokens_computed(step.prompt_rows, 0);
 }
 
 void EngineImpl::publish_clients() {
@@ -478,13 +486,19 @@ void EngineImpl::publish(Time now, bool force) {
     used += used_of_rank.back();
     blocks += scheduler_->ledger(rank).blocks();
   }
-  const GroupState state = group_.state();
+  const bool checking = check_ != nullptr && group_.state() == GroupState::kReady;
+  const GroupState state = checking ? GroupState::kLoading : group_.state();
   const bool changed = force || state != published_state_;
   const int64_t restarts = group_.restarts();
   {
     const std::lock_guard lock(mutex_);
     in_transit_ = 0;
+    if (status_.state != state || state_since_ == 0) state_since_ = unix_time();
     status_.state = state;
+    status_.checking = checking;
+    status_.warning = check_warning_;
+    status_.start_failure = group_.start_failure();
+    status_.start_attempts = group_.start_attempts();
     status_.restarts = restarts;
     status_.running = scheduler_ != nullptr ? scheduler_->running() : 0;
     status_.waiting = scheduler_ != nullptr ? scheduler_->waiting()

@@ -21,6 +21,7 @@
 #include "coordinator/engine/placement_rollout.h"
 #include "coordinator/engine/queue_shares.h"
 #include "coordinator/engine/scheduler.h"
+#include "coordinator/engine/startup_check.h"
 #include "coordinator/engine/worker_group.h"
 
 namespace conclave::coordinator {
@@ -43,6 +44,7 @@ class EngineImpl : public Engine {
   bool drained() const override;
   void cordon(std::string reason) override;
   void uncordon() override;
+  void note_handover(std::string successor) override;
   absl::StatusOr<std::vector<RequestStatus>> requests(
       std::chrono::milliseconds patience) const override;
   void start_trace(int32_t steps) override;
@@ -88,6 +90,11 @@ class EngineImpl : public Engine {
   void handle_result(GroupResult result, Time now);
   void handle_failure(const GroupFailed& failed, Time now);
   void admit(JournalEntry* entry);
+  void begin_check(Time now);
+  void finish_check(Time now);
+  void end_check(const absl::Status& why);
+  void begin_serving();
+  bool draining() const;
   void pump(Time now);
   void plan_next(Time now);
   void plan_ahead(Time now);
@@ -100,6 +107,8 @@ class EngineImpl : public Engine {
   void observe_plan(const ScheduledStep& step, Time now);
   // Probes are no clients: what happens to them is nobody's latency and nobody's tokens.
   EngineObserver& observer_of(bool probe) { return probe ? no_observer_ : *observer_; }
+  // Of whole steps: those of the start-up check are nobody's either.
+  EngineObserver& step_observer() { return observer_of(check_ != nullptr); }
   void deliver(SequenceEvent event, Time now);
   void end(SequenceId id, GenerationEnd end, Time now);
   void end_all(const absl::Status& why, bool keep_replayable);
@@ -133,6 +142,7 @@ class EngineImpl : public Engine {
   int8_t rank_log_level_ = -1;
   SequenceId next_id_ = 1;
   QueueShares open_;  // accepted and not ended
+  double state_since_ = 0, closed_since_ = 0;  // Unix times: of status_.state; of a drain or cordon
   EngineStatus status_;
   PlacementRollout published_rollout_;  // a copy, to answer from
   uint64_t expert_slot_bytes_ = 0;
@@ -152,6 +162,8 @@ class EngineImpl : public Engine {
   Journal journal_;
   std::map<SequenceId, Client> clients_;
   std::unique_ptr<Scheduler> scheduler_;  // while the group is ready
+  std::unique_ptr<StartupCheck> check_;   // until the group's answers to it have come
+  std::string check_warning_;
   std::string fingerprint_;               // of the last ready group: model and kernel set
   PlacementRollout rollout_;
   bool control_step_ = false;  // the step in flight has no rows of the scheduler's

@@ -6,19 +6,28 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "coordinator/engine/engine_impl.h"
+#include "coordinator/engine/readiness.h"
 
 namespace conclave::coordinator {
 
 void EngineImpl::cordon(std::string reason) {
   const std::lock_guard lock(mutex_);
+  if (!draining_ && !cordoned_) closed_since_ = unix_time();
   cordoned_ = true;
   cordon_reason_ = std::move(reason);
 }
 
 void EngineImpl::uncordon() {
   const std::lock_guard lock(mutex_);
+  if (cordoned_ && !draining_) closed_since_ = unix_time();
   cordoned_ = false;
   cordon_reason_.clear();
+}
+
+void EngineImpl::note_handover(std::string successor) {
+  const std::lock_guard lock(mutex_);
+  status_.handed_over_to = std::move(successor);
+  closed_since_ = unix_time();
 }
 
 absl::StatusOr<std::vector<RequestStatus>> EngineImpl::requests(

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "coordinator/engine/launcher_words.h"
 
 namespace conclave::coordinator {
 
@@ -34,6 +35,10 @@ class GroupLauncher {
   // How it ended ("exited with status 1"), once all is gone; nothing while it runs.
   virtual std::optional<std::string> poll_exit() = 0;
   virtual void adopt_local_process(int64_t pid) {}
+  // Of the last start: which rank's process ended first and how, if the program has said so; and the
+  // last lines that it wrote, as one.
+  virtual std::optional<RankEnd> rank_end() { return std::nullopt; }
+  virtual std::string last_words() { return ""; }
 };
 
 // Forks and executes one program in a session of its own. Its stderr lines come out on ours. It
@@ -46,6 +51,7 @@ struct ProcessLauncherOptions {
   std::chrono::milliseconds grace{3000};            // from SIGTERM to SIGKILL
   std::function<void(std::string)> on_stderr_line;  // empty: to our stderr
   std::function<void(const std::string&)> keep_line;  // sees each line as well; may be empty
+  std::string cannot_execute_advice;  // what to do when argv[0] is missing or no program
 };
 std::unique_ptr<GroupLauncher> make_process_launcher(ProcessLauncherOptions options);
 

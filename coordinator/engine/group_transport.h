@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "comm/channel/channel.h"
 #include "coordinator/engine/group_launcher.h"
+#include "coordinator/engine/run_folder.h"
 
 namespace conclave::coordinator {
 
@@ -41,6 +42,9 @@ class GroupTransport {
   // A rank on this machine joined with this process id: stop() kills it as well if its launcher
   // forgets it.
   virtual void adopt_local_process(int64_t pid) {}
+  // See GroupLauncher.
+  virtual std::optional<RankEnd> rank_end() { return std::nullopt; }
+  virtual std::string last_words() { return ""; }
 };
 
 struct ListenOptions {
@@ -52,6 +56,7 @@ struct ListenOptions {
   std::string secret;              // empty: made up
   std::string
       secret_file;  // for the launched: where the secret already is; empty: a private 0600 file
+  std::shared_ptr<RunFolder> folder;  // where that lies; null: one is made if it is needed
 };
 
 // launcher == nullptr: the ranks come by themselves ("joined"); a restart waits for them to come

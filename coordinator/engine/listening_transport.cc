@@ -1,49 +1,15 @@
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdlib>
 #include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "base/file.h"
 #include "base/status_macros.h"
 #include "comm/channel/tcp_channel.h"
 #include "coordinator/engine/group_transport.h"
 
 namespace conclave::coordinator {
 namespace {
-
-// A 0600 file that goes away with its owner.
-class SecretFile {
- public:
-  SecretFile() = default;
-  SecretFile(const SecretFile&) = delete;
-  SecretFile& operator=(const SecretFile&) = delete;
-  ~SecretFile() {
-    if (!path_.empty()) ::unlink(path_.c_str());
-  }
-  absl::Status write(const std::string& secret) {
-    const char* folder = std::getenv("XDG_RUNTIME_DIR");
-    if (folder == nullptr || ::access(folder, W_OK | X_OK) != 0) folder = "/tmp";
-    std::string path = absl::StrCat(folder, "/conclave-secret-XXXXXX");
-    const int fd = ::mkostemp(path.data(), O_CLOEXEC);  // creates with mode 0600
-    if (fd < 0)
-      return absl::ErrnoToStatus(errno, absl::StrCat("cannot create a secret file in ", folder));
-    path_ = path;
-    const auto written = ::write(fd, secret.data(), secret.size());
-    const int error = errno;
-    ::close(fd);
-    if (written == static_cast<ssize_t>(secret.size())) return absl::OkStatus();
-    return absl::ErrnoToStatus(written < 0 ? error : ENOSPC, absl::StrCat("cannot write ", path_));
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // Where new connections go; shared with the listener's thread. Ranks that nobody launched may come
 // before the group is started, and wait here; of launched ranks that can only be a leftover.
@@ -93,8 +59,7 @@ class ListeningTransportImpl : public ListeningTransport {
   absl::Status open() {
     if (options_.secret.empty()) options_.secret = comm::make_group_secret();
     if (launcher_ != nullptr && options_.secret_file.empty()) {
-      RETURN_IF_ERROR(secret_file_.write(options_.secret));
-      options_.secret_file = secret_file_.path();
+      RETURN_IF_ERROR(write_secret());
     }
     comm::ChannelListener::Options listen;
     listen.address = options_.address;
@@ -136,11 +101,24 @@ class ListeningTransportImpl : public ListeningTransport {
   void adopt_local_process(int64_t pid) override {
     if (launcher_ != nullptr) launcher_->adopt_local_process(pid);
   }
+  std::optional<RankEnd> rank_end() override {
+    return launcher_ == nullptr ? std::nullopt : launcher_->rank_end();
+  }
+  std::string last_words() override { return launcher_ == nullptr ? "" : launcher_->last_words(); }
   uint16_t port() const override { return listener_->port(); }
 
  private:
-  ListenOptions options_;
-  SecretFile secret_file_;
+  // A file of mode 0600 that goes away with the run's folder.
+  absl::Status write_secret() {
+    if (options_.folder == nullptr) {
+      ASSIGN_OR_RETURN(const std::string base, temporary_base());
+      ASSIGN_OR_RETURN(options_.folder, RunFolder::create(base));
+    }
+    options_.secret_file = options_.folder->path() + "/secret";
+    return write_file_atomically(options_.secret_file, options_.secret, 0600);
+  }
+
+  ListenOptions options_;  // with the run's folder: outlives what lies there
   std::unique_ptr<GroupLauncher> launcher_;
   std::shared_ptr<Reception> reception_;
   std::unique_ptr<comm::ChannelListener> listener_;

@@ -74,6 +74,15 @@ class Incarnation {
     return exit_;
   }
 
+  std::optional<RankEnd> rank_end() {
+    const std::lock_guard lock(mutex_);
+    return words_.rank_end();
+  }
+  std::string last_words() {
+    const std::lock_guard lock(mutex_);
+    return words_.last_words();
+  }
+
   void adopt(pid_t pid) {
     FileDescriptor pidfd = open_pidfd(pid);
     const std::lock_guard lock(mutex_);
@@ -143,6 +152,10 @@ class Incarnation {
   void emit_line() {
     std::string line = std::exchange(line_, {});
     if (options_.keep_line) options_.keep_line(line);
+    {
+      const std::lock_guard lock(mutex_);
+      words_.add(line);
+    }
     if (options_.on_stderr_line) {
       options_.on_stderr_line(std::move(line));
     } else {
@@ -184,6 +197,7 @@ class Incarnation {
   bool kill_ = false;
   std::optional<std::string> exit_;
   std::vector<FileDescriptor> adopted_;
+  LauncherWords words_;
 };
 
 class ProcessLauncher : public GroupLauncher {
@@ -195,9 +209,12 @@ class ProcessLauncher : public GroupLauncher {
       return absl::FailedPreconditionError("the processes of the last start have not ended yet");
     }
     auto incarnation = std::make_unique<Incarnation>(options_, options_.command(spec));
-    const absl::Status status = incarnation->start();
+    absl::Status status = incarnation->start();
     incarnation_ = std::move(incarnation);
-    return status;
+    const bool no_program = absl::IsNotFound(status) || absl::IsPermissionDenied(status);
+    if (!no_program || options_.cannot_execute_advice.empty()) return status;
+    return absl::Status(status.code(),
+                        absl::StrCat(std::string(status.message()), "; ", options_.cannot_execute_advice));
   }
   void kill() override {
     if (incarnation_ != nullptr) incarnation_->kill();
@@ -205,6 +222,12 @@ class ProcessLauncher : public GroupLauncher {
   std::optional<std::string> poll_exit() override {
     return incarnation_ == nullptr ? std::optional<std::string>("was not started")
                                    : incarnation_->exit();
+  }
+  std::optional<RankEnd> rank_end() override {
+    return incarnation_ == nullptr ? std::nullopt : incarnation_->rank_end();
+  }
+  std::string last_words() override {
+    return incarnation_ == nullptr ? "" : incarnation_->last_words();
   }
   void adopt_local_process(int64_t pid) override {
     if (incarnation_ != nullptr && pid > 0) incarnation_->adopt(static_cast<pid_t>(pid));

@@ -217,6 +217,7 @@ class Scheduler {
                              std::vector<SequenceEvent>* events);
   void apply_token(Sequence& sequence, protocol::SequenceResult* result,
                    std::vector<SequenceEvent>* events);
+  void end_unusable(Sequence& sequence, std::vector<SequenceEvent>* events);
   void end(Sequence& sequence, FinishReason reason, std::optional<int32_t> stop_token,
            std::vector<SequenceEvent>* events);
 

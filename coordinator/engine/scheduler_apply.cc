@@ -52,6 +52,10 @@ absl::Status Scheduler::apply_one(const Flight& flight, protocol::SequenceResult
     if (sequence.steps == 0) remove(sequence);
     return absl::OkStatus();
   }
+  if (result != nullptr && !result->finite) {
+    end_unusable(sequence, events);
+    return absl::OkStatus();
+  }
   note_rank_hits(sequence, result);
   if (flight.report) RETURN_IF_ERROR(report_prompt(flight, result, events));
   if (flight.sample) {
@@ -108,6 +112,16 @@ void Scheduler::apply_token(Sequence& sequence, protocol::SequenceResult* result
     end(sequence, *verdict.end, verdict.emit ? std::nullopt : std::optional<int32_t>(result->token),
         events);
   }
+}
+
+// No token is better than one that means nothing.
+void Scheduler::end_unusable(Sequence& sequence, std::vector<SequenceEvent>* events) {
+  const int32_t rank = sequence.home;
+  const size_t position = sequence.entry()->emitted.size();
+  end(sequence, FinishReason::kError, std::nullopt, events);
+  std::get<GenerationEnd>(events->back().what).error = absl::InternalError(absl::StrCat(
+      "the model's logits at output token ", position, " are NaN or infinite (computed with rank ", rank,
+      "): no token can be chosen from them; check the weights and the compute type"));
 }
 
 void Scheduler::end(Sequence& sequence, FinishReason reason, std::optional<int32_t> stop_token,

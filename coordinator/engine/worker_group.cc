@@ -20,6 +20,8 @@ constexpr milliseconds kStopTimeout{
     10000};  // after the grace, for processes that do not want to end
 // A little more than a heartbeat period.
 constexpr milliseconds kWitnessWait{protocol::kHealthPeriodMs + 50};
+// mpirun tells how a rank ended about a second after it did.
+constexpr milliseconds kRankEndWait{3000};
 constexpr double kLoadingPatience = 4;           // times heartbeat_timeout
 constexpr milliseconds kStableAfter{30000};  // ready for so long: the next restart is quick again
 
@@ -47,6 +49,7 @@ void WorkerGroup::start(Time now) { begin_incarnation(now); }
 
 void WorkerGroup::begin_incarnation(Time now) {
   ++incarnation_;
+  if (!confirmed_) ++attempts_;
   state_ = GroupState::kStarting;
   state_since_ = now;
   ranks_.assign(static_cast<size_t>(options_.ranks), Rank{});
@@ -57,8 +60,11 @@ void WorkerGroup::begin_incarnation(Time now) {
       [inbox = inbox_, incarnation = incarnation_](std::unique_ptr<comm::ChannelPeer> peer) {
         inbox->put(NewConnection{incarnation, std::move(peer)});
       });
-  if (!status.ok())
-    fail(absl::StrCat("the worker group cannot start: ", std::string(status.message())), now);
+  if (status.ok()) return;
+  const bool no_program = absl::IsNotFound(status) || absl::IsPermissionDenied(status) ||
+                          absl::IsInvalidArgument(status);
+  fail(absl::StrCat("the worker group cannot start: ", std::string(status.message())), now,
+       no_program ? FailureKind::kRefusal : FailureKind::kDeath);
 }
 
 std::vector<GroupEvent> WorkerGroup::poll(Time now) {
@@ -171,7 +177,8 @@ void WorkerGroup::configure(Time now) {
   std::vector<protocol::Join> joins;
   for (const Rank& rank : ranks_) joins.push_back(rank.join);
   const auto configures = configure_ranks(joins, options_.configure, options_.threads);
-  if (!configures.ok()) return fail(std::string(configures.status().message()), now);
+  if (!configures.ok())
+    return fail(std::string(configures.status().message()), now, FailureKind::kRefusal);
   kernel_set_ = configures->front().kernel_set;
   state_ = GroupState::kLoading;
   for (Rank& rank : ranks_) rank.load_at = now;
@@ -219,13 +226,26 @@ void WorkerGroup::send_sleep(int64_t step, Time now) {
   send_to(0, protocol::MessageType::kPlan, protocol::encode(plan), now);
 }
 
-void WorkerGroup::fail(const std::string& sentence, Time now) {
+void WorkerGroup::note_start_failure(FailureKind kind) {
+  using StartFailure = EngineStatus::StartFailure;
+  const bool ours = transport_->has_processes();
+  const bool used_up = ours && options_.start_attempts > 0 && attempts_ >= options_.start_attempts;
+  if (kind == FailureKind::kRefusal && (ours || final_)) {
+    start_failure_ = StartFailure::kRefused;
+  } else if (final_ || used_up) {
+    start_failure_ = StartFailure::kDied;
+  }
+  final_ = final_ || start_failure_ != StartFailure::kNone;
+}
+
+void WorkerGroup::fail(const std::string& sentence, Time now, FailureKind kind) {
   if (state_ == GroupState::kFailed || state_ == GroupState::kStopped) return;
   if (state_ == GroupState::kReady && now - state_since_ >= kStableAfter)
     backoff_ = options_.backoff;
   last_failure_ = sentence;
   log_error("worker group failed", {{"group", absl::StrCat(options_.group)}, {"why", sentence}});
   final_ = !options_.restart || !transport_->can_restart() || stopping_;
+  if (!confirmed_) note_start_failure(kind);
   state_ = GroupState::kFailed;
   state_since_ = now;
   in_flight_.clear();
@@ -274,6 +294,11 @@ void WorkerGroup::check_timers(Time now) {
 
 void WorkerGroup::check_lost(Time now) {
   if (!lost_) return;
+  if (state_ == GroupState::kStarting || state_ == GroupState::kLoading) {
+    const bool told = !transport_->has_processes() || transport_->rank_end() || transport_->poll_exit();
+    if (told || now - lost_->at >= kRankEndWait) fail_lost_while_loading(lost_->rank, now);
+    return;
+  }
   const auto& health = rank_at(lost_->rank).health;
   const bool knows_layer = health && step_in_flight() && health->step >= in_flight_.front().step;
   const bool wait = step_in_flight() && !knows_layer && connections_.size() > 0 &&
@@ -281,6 +306,40 @@ void WorkerGroup::check_lost(Time now) {
   if (wait) return;
   const int32_t rank = lost_->rank;
   fail(absl::StrCat(describe(rank), " closed its connection ", doing(rank, now)), now);
+}
+
+void WorkerGroup::fail_lost_while_loading(int32_t rank, Time now) {
+  std::string how = "closed its connection";
+  std::string more;
+  const auto end = transport_->rank_end();
+  const auto exit = transport_->has_processes() ? transport_->poll_exit() : std::nullopt;
+  if (end && end->rank == rank) {
+    how = end->how;
+  } else if (end) {
+    // The launcher ended the others when the first one was gone.
+    more = absl::StrCat("; rank ", end->rank, end->host.empty() ? "" : " (host " + end->host + ")",
+                        " ", end->how);
+  } else if (exit) {
+    more = absl::StrCat("; ", *exit);
+  }
+  fail(absl::StrCat(describe(rank), " ", how, " ", doing(rank, now), more), now);
+}
+
+// The processes ended, and no connection had told of it.
+std::string WorkerGroup::exit_text(const std::string& exit, Time now) const {
+  const auto end = transport_->rank_end();
+  if (!end || end->rank < 0 || end->rank >= options_.ranks) {
+    const std::string words = transport_->last_words();
+    return absl::StrCat("the worker processes of group ", options_.group, " ended while ",
+                        group_state_name(state_), ": ", exit,
+                        words.empty() ? "" : "; it said: " + words);
+  }
+  if (rank_at(end->rank).connection != 0)
+    return absl::StrCat(describe(end->rank), " ", end->how, " ", doing(end->rank, now));
+  return absl::StrFormat("rank %d (host %s) %s while the group was starting, before it had joined, "
+                         "%.2f s after the start (%s)",
+                         end->rank, end->host.empty() ? "unknown" : end->host, end->how,
+                         seconds_between(state_since_, now), exit);
 }
 
 void WorkerGroup::check_silence(Time now) {
@@ -332,10 +391,7 @@ void WorkerGroup::check_silence(Time now) {
 
 void WorkerGroup::check_exit(Time now) {
   const auto exit = transport_->poll_exit();
-  if (exit)
-    fail(absl::StrCat("the worker processes of group ", options_.group, " ended while ",
-                      group_state_name(state_), ": ", *exit),
-         now);
+  if (exit) fail(exit_text(*exit, now), now);
 }
 
 void WorkerGroup::check_restart(Time now) {

@@ -37,6 +37,9 @@ struct GroupOptions {
   std::chrono::milliseconds load_timeout{300000};
   std::chrono::milliseconds shutdown_grace{2000};
   bool restart = true;
+  // Starts that may end with a death before the group is confirmed for the first time; 0: any number.
+  // Counts for processes that are started here: ranks that come by themselves are waited for.
+  int32_t start_attempts = 0;
   std::chrono::milliseconds backoff{200};
   std::chrono::milliseconds backoff_max{5000};
 };
@@ -58,6 +61,9 @@ struct GroupFailed {
   bool final = false;  // there will be no restart
 };
 using GroupEvent = std::variant<GroupReady, GroupResult, GroupPrepared, GroupFailed>;
+
+// A death may pass; a refusal comes again with the same model and settings.
+enum class FailureKind : uint8_t { kDeath, kRefusal };
 
 // A state machine: belongs to one thread, which calls poll() when rung and at next_wake() at the
 // latest.
@@ -87,7 +93,9 @@ class WorkerGroup {
     options_.configure.placement_json = std::move(table_json);
   }
   // The scheduler or the engine found the group's answers unusable.
-  void fail(const std::string& sentence, Time now);
+  void fail(const std::string& sentence, Time now, FailureKind kind = FailureKind::kDeath);
+  // The group that became ready answers as it should: from now on failures of any kind restart it.
+  void confirm() { confirmed_ = true; }
   // Tells the ranks to end; state() becomes kStopped in some later poll(), within a bounded time.
   void shut_down(Time now);
 
@@ -97,6 +105,8 @@ class WorkerGroup {
     return last_refusal_;
   }  // of a connection that was no rank of ours
   int64_t restarts() const { return restarts_; }
+  EngineStatus::StartFailure start_failure() const { return start_failure_; }
+  int32_t start_attempts() const { return attempts_; }
 
  private:
   struct Connection {
@@ -151,6 +161,10 @@ class WorkerGroup {
   // Another rank that has reported from the step in flight since `since`; -1 if none.
   int32_t witness(int32_t rank, Time since) const;
   void check_lost(Time now);
+  void note_start_failure(FailureKind kind);
+  // How a rank of a group that is not ready yet was lost, with what its launcher said.
+  void fail_lost_while_loading(int32_t rank, Time now);
+  std::string exit_text(const std::string& exit, Time now) const;
   Time step_deadline() const { return step_began_ + in_flight_.front().time; }
   int32_t slowest_rank(Time now) const;
   double operation_age_seconds(const Rank& rank, Time now) const;
@@ -178,6 +192,9 @@ class WorkerGroup {
   std::chrono::milliseconds backoff_{0};
   Time restart_at_;
   bool final_ = false;
+  bool confirmed_ = false;
+  int32_t attempts_ = 0;  // starts until it was confirmed
+  EngineStatus::StartFailure start_failure_ = EngineStatus::StartFailure::kNone;
   bool stopping_ = false;
   bool stop_sent_ = false;
   Time stop_deadline_;

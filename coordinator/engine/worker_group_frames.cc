@@ -49,9 +49,10 @@ void WorkerGroup::handle_rank_frame(int32_t rank, const comm::Frame& frame, Time
       return handle_result(rank, frame, now);
     case protocol::MessageType::kFailure: {
       auto failure = protocol::decode_failure(frame.payload);
+      const bool refusal = failure.ok() && failure->lasting;
       return fail(failure.ok() ? failure->message
                                : absl::StrCat(describe(rank), " failed ", doing(rank, now)),
-                  now);
+                  now, refusal ? FailureKind::kRefusal : FailureKind::kDeath);
     }
     case protocol::MessageType::kBye:
       return;  // the connection closes next
@@ -88,7 +89,7 @@ void WorkerGroup::handle_ready(int32_t rank, const comm::Frame& frame, Time now)
                                other.ready->model_fingerprint, ") than rank 0 (",
                                ranks_.front().ready->model_fingerprint,
                                "); check that both hosts see the same files"),
-                  now);
+                  now, FailureKind::kRefusal);
     }
     all.push_back(*other.ready);
   }
@@ -153,7 +154,12 @@ std::string WorkerGroup::doing(int32_t rank, Time now) const {
                            describe(other), health.layer, health.operation,
                            operation_age_seconds(rank_at(other), now));
   }
-  if (!record.health) {
+  if (state_ == GroupState::kLoading && record.load.bytes_total > 0 && !record.ready) {
+    return absl::StrFormat("while loading the model (%d of %d MiB read), %.2f s after the last word from it",
+                           record.load.bytes_done >> 20, record.load.bytes_total >> 20,
+                           seconds_between(record.heard, now));
+  }
+  if (!record.health || (record.health->step < 0 && state_ == GroupState::kLoading)) {
     return absl::StrFormat("while %s, %.2f s after the last word from it", group_state_name(state_),
                            seconds_between(record.heard, now));
   }

@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "coordinator/engine/readiness.h"
+#include "coordinator/http/json_text.h"
 #include "coordinator/openai/status_error.h"
 
 namespace conclave::coordinator {
@@ -14,8 +16,36 @@ int64_t now_ns() {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-void respond_ready(HttpResponder& responder) {
-  respond_json(responder, 200, "{\"status\":\"ready\"}");
+void append_since(std::string* out, double since) {
+  out->append("\"since\":");
+  append_json_string(out, utc_text(since));
+}
+
+void respond_ready(HttpResponder& responder, const EngineStatus& engine) {
+  std::string body = "{\"ready\":true,\"status\":\"ready\",";
+  append_since(&body, engine.since);
+  respond_json(responder, 200, body + "}");
+}
+
+// What any error says, and for whoever looks at readiness alone: why and since when.
+void respond_not_ready(HttpResponder& responder, const ApiError& error, const std::string& reason, double since) {
+  std::string body = "{\"ready\":false,\"reason\":";
+  append_json_string(&body, reason);
+  body.push_back(',');
+  append_since(&body, since);
+  body.push_back(',');
+  body.append(error_json(error), 1);
+  HttpHeaders headers = error.headers;
+  headers.push_back({"Content-Type", "application/json"});
+  if (error.retry_after_seconds > 0) headers.push_back({"Retry-After", std::to_string(error.retry_after_seconds)});
+  responder.respond(error.status, std::move(headers), std::move(body));
+}
+
+void respond_not_ready(HttpResponder& responder, const EngineStatus& engine) {
+  const Readiness why = readiness(engine);
+  ApiError error = not_ready_error(engine);
+  error.message = why.reason;
+  respond_not_ready(responder, error, why.reason, why.since);
 }
 
 ApiError no_token_error(std::chrono::milliseconds timeout) {
@@ -59,8 +89,8 @@ bool ReadyProbe::proven_recently() const {
 
 void ReadyProbe::check(std::shared_ptr<HttpResponder> responder) {
   const EngineStatus status = engine_.status();
-  if (!is_ready(status)) return respond_error(*responder, not_ready_error(status));
-  if (proven_recently()) return respond_ready(*responder);
+  if (!readiness(status).ready) return respond_not_ready(*responder, status);
+  if (proven_recently()) return respond_ready(*responder, status);
   bool submit = false;
   int64_t round = 0;
   {
@@ -95,16 +125,18 @@ void ReadyProbe::canary_ended(const absl::Status& status) {
     std::lock_guard lock(mutex_);
     in_flight_ = false;
     waiting.swap(waiting_);
+    note_outcome(status.ok());
   }
   if (status.ok()) last_token_ns_->store(now_ns(), std::memory_order_relaxed);
   const EngineStatus engine = waiting.empty() ? EngineStatus() : engine_.status();
   for (const auto& responder : waiting) {
-    if (!status.ok()) {
-      respond_error(*responder, api_error_of(status, engine));
-    } else if (!is_ready(engine)) {
-      respond_error(*responder, not_ready_error(engine));
+    if (!readiness(engine).ready) {
+      respond_not_ready(*responder, engine);
+    } else if (!status.ok()) {
+      const ApiError error = api_error_of(status, engine);
+      respond_not_ready(*responder, error, error.message, failing_since());
     } else {
-      respond_ready(*responder);
+      respond_ready(*responder, engine);
     }
   }
 }
@@ -117,8 +149,20 @@ void ReadyProbe::give_up(int64_t round) {
     std::lock_guard lock(mutex_);
     if (!in_flight_ || round != round_) return;
     waiting.swap(waiting_);
+    note_outcome(false);
   }
-  for (const auto& responder : waiting) respond_error(*responder, no_token_error(options_.timeout));
+  const ApiError error = no_token_error(options_.timeout);
+  for (const auto& responder : waiting) respond_not_ready(*responder, error, error.message, failing_since());
+}
+
+void ReadyProbe::note_outcome(bool good) {
+  if (good) failing_since_ = 0;
+  if (!good && failing_since_ == 0) failing_since_ = unix_time();
+}
+
+double ReadyProbe::failing_since() {
+  std::lock_guard lock(mutex_);
+  return failing_since_;
 }
 
 }  // namespace conclave::coordinator

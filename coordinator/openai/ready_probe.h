@@ -21,7 +21,7 @@ struct ReadyProbeOptions {
   std::chrono::milliseconds timeout{5000};    // for the canary token
 };
 
-// Answers /ready: 200 only if a token was generated a moment ago, by traffic or by a canary request
+// Answers /ready with {"ready":…,"since":…} and, unless ready, "reason" and "error": 200 only if a token was generated a moment ago, by traffic or by a canary request
 // of one token. An engine that is not ready or drains is refused at once. Any thread.
 class ReadyProbe : public std::enable_shared_from_this<ReadyProbe> {
  public:
@@ -36,6 +36,8 @@ class ReadyProbe : public std::enable_shared_from_this<ReadyProbe> {
   void submit_canary();
   void canary_ended(const absl::Status& status);
   void give_up(int64_t round);
+  void note_outcome(bool good);  // mutex_ held
+  double failing_since();
 
   Engine& engine_;
   const ReadyProbeOptions options_;
@@ -44,6 +46,7 @@ class ReadyProbe : public std::enable_shared_from_this<ReadyProbe> {
   std::mutex mutex_;
   bool in_flight_ = false;
   int64_t round_ = 0;  // of the canary in flight
+  double failing_since_ = 0;  // Unix time of the first canary that failed since one did not; 0: none
   std::vector<std::shared_ptr<HttpResponder>> waiting_;
 };
 

@@ -20,6 +20,7 @@ constexpr int kThreads = 1024;
 constexpr int kWarps = kThreads / 32;
 constexpr int kBins = 256;
 constexpr int kTopLogprobs = 20;
+constexpr int32_t kNoUsableLogits = -1;  // as in kernels/sampling.h
 constexpr int kNear = 8192;            // candidates near the best that fit into shared memory
 constexpr float kNearDistance = 8.0f;  // in logits over temperature
 constexpr int kTogether = 8;           // blocks of a cluster
@@ -30,6 +31,10 @@ struct Best {
   float logit;
   int32_t token;  // INT_MAX: none
 };
+
+__device__ bool usable(const Best& best) {
+  return best.token != INT_MAX && best.logit != INFINITY;
+}
 
 struct SharedState {
   Mass bins[kWarps][kBins];  // one histogram per warp: fewer collisions
@@ -481,6 +486,7 @@ __device__ float logprob_of(float logit, float max, double log_sum) {
 __device__ void report(SharedState& shared, const float* raw, int32_t vocab,
                        const SamplingRow& wanted, SamplingResult* result) {
   Best best = find_best(shared, raw, vocab, {0, -1});
+  const bool good = usable(best);
   if (best.token == INT_MAX) best = {-INFINITY, 0};
   double log_sum = 0;
   if (isfinite(best.logit)) {
@@ -507,7 +513,7 @@ __device__ void report(SharedState& shared, const float* raw, int32_t vocab,
   }
   if (threadIdx.x == 0) {
     result->logprob = logprob_of(chosen, best.logit, log_sum);
-    result->rank = static_cast<int32_t>(rank);
+    result->rank = good ? static_cast<int32_t>(rank) : kNoUsableLogits;
     result->top_count = count;
   }
 }
@@ -556,7 +562,10 @@ __global__ void __launch_bounds__(kThreads)
     }
     if (!first) return;
     const int32_t token = choose(shared, own, width, wanted, best);
-    if (threadIdx.x == 0) result->token = token;
+    if (threadIdx.x == 0) {
+      result->token = token;
+      if (!usable(best)) result->rank = kNoUsableLogits;
+    }
   }
   if (!first) return;
   __syncthreads();

@@ -14,7 +14,7 @@ namespace {
 
 TEST(WireFrame, TheHeaderLayoutNeverChanges) {
   EXPECT_EQ(kFrameHeaderBytes, 12u);
-  EXPECT_EQ(kProtocolVersion, 1);
+  EXPECT_EQ(kProtocolVersion, 2);
   EXPECT_EQ(kMaxFrameBytes, 1u << 30);
   const FrameHeaderBytes bytes = encode_frame_header({0x0102, 0x0304, 0x05060708});
   EXPECT_EQ(text_of(bytes), "CNCL\x02\x01\x04\x03\x08\x07\x06\x05");

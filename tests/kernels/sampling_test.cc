@@ -262,6 +262,27 @@ TEST(Sampling, TargetIsReportedNotSampled) {
   EXPECT_EQ(sample_one({3, 1, 2, 0}, row).token, 3);
 }
 
+TEST(Sampling, SaysWhenARowHasNoUsableLogits) {
+  const std::vector<TokenBias> ban = {{0, -kInf}, {1, -kInf}, {2, -kInf}};
+  for (const int32_t top_logprobs : {-1, 0, 2}) {
+    for (const int32_t target : {-1, 1}) {
+      if (target >= 0 && top_logprobs < 0) continue;
+      for (const float temperature : {0.0f, 1.0f}) {
+        SamplingRow row = random_row(3, 4);
+        row.temperature = temperature;
+        row.top_logprobs = top_logprobs;
+        row.target = target;
+        EXPECT_EQ(sample_one({kNaN, kNaN, kNaN}, row).rank, kNoUsableLogits);
+        EXPECT_EQ(sample_one({0, kInf, 1}, row).rank, kNoUsableLogits);
+        EXPECT_NE(sample_one({kNaN, 1, 2}, row).rank, kNoUsableLogits) << "a token can be chosen";
+        EXPECT_NE(sample_one({-kInf, -kInf, 2}, row).rank, kNoUsableLogits);
+        row.bias = ban;
+        EXPECT_NE(sample_one({0, 1, 2}, row).rank, kNoUsableLogits) << "it was asked for";
+      }
+    }
+  }
+}
+
 TEST(Sampling, NaNAndInfiniteLogitsNeverLeaveTheRange) {
   for (const float temperature : {0.0f, 1.0f}) {
     for (const bool filtered : {false, true}) {

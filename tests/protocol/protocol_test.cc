@@ -117,6 +117,10 @@ TEST(StepResult, RoundTrips) {
   ASSERT_TRUE(decoded.ok());
   EXPECT_EQ(encode(*decoded), bytes);
   EXPECT_EQ(decoded->sequences[0].prompt_logprobs[0].target.token, 5);
+  EXPECT_TRUE(decoded->sequences[0].sampled && decoded->sequences[0].finite);
+  result.sequences[0].finite = false;
+  EXPECT_TRUE(decode_step_result(encode(result))->sequences[0].sampled);
+  EXPECT_FALSE(decode_step_result(encode(result))->sequences[0].finite);
   EXPECT_EQ(decoded->ranks[0].expert_rows, (std::vector<int64_t>{4, 5}));
   EXPECT_EQ(decoded->ranks[0].combine_seconds, 0.25);
   ASSERT_EQ(decoded->ranks[0].spans.size(), 2u);
@@ -145,6 +149,8 @@ TEST(Messages, RoundTrip) {
   EXPECT_EQ(decode_prepared(encode(Prepared{7, "no room", 20, 0.5}))->error, "no room");
   EXPECT_EQ(decode_health(encode(Health{1, 2, "dispatch", 0.25}))->operation, "dispatch");
   EXPECT_EQ(decode_failure(encode(Failure{"rank 1"}))->message, "rank 1");
+  EXPECT_FALSE(decode_failure(encode(Failure{"rank 1"}))->lasting);
+  EXPECT_TRUE(decode_failure(encode(Failure{"rank 1", true}))->lasting);
   EXPECT_EQ(decode_load_progress(encode(LoadProgress{1, 2}))->bytes_total, 2u);
   EXPECT_FALSE(decode_join({}).ok());
   std::vector<std::byte> bytes = encode(configure);

@@ -109,20 +109,25 @@ class EngineTest : public testing::Test {
   }
   // `groups` describes the incarnations; the last is repeated.
   void start(EngineOptions options, std::vector<FakeGroupOptions> groups) {
+    begin(std::move(options), std::move(groups));
+    ASSERT_TRUE(eventually([&] { return engine_->status().state == GroupState::kReady; }));
+  }
+  // held: the first group answers no step before group().let_go().
+  void begin(EngineOptions options, std::vector<FakeGroupOptions> groups, bool held = false) {
     for (FakeGroupOptions& group : groups) group.ranks = options.ranks;
     auto transport = make_in_process_transport(
-        [this, groups]() -> absl::StatusOr<std::vector<std::unique_ptr<comm::ChannelPeer>>> {
+        [this, groups, held]() -> absl::StatusOr<std::vector<std::unique_ptr<comm::ChannelPeer>>> {
           const std::lock_guard lock(mutex_);
           const FakeGroupOptions& next = groups[std::min(groups_.size(), groups.size() - 1)];
           ConnectedEnds ends = make_connected_ends(next.ranks);
           groups_.push_back(std::make_unique<FakeGroup>(next, std::move(ends.channels)));
+          if (held && groups_.size() == 1) groups_.back()->hold();
           return std::move(ends.peers);
         },
         nullptr);
     auto engine = create_engine(std::move(options), std::move(transport));
     ASSERT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
-    ASSERT_TRUE(eventually([&] { return engine_->status().state == GroupState::kReady; }));
   }
   void start(int32_t ranks) { start(options_for(ranks), {FakeGroupOptions{}}); }
   FakeGroup& group() {

@@ -164,7 +164,16 @@ bool FakeGroup::answer(const protocol::StepPlan& plan) {
     }
     holding_ = false;
   }
-  const auto result = model_.run(plan);
+  auto result = model_.run(plan);
+  for (protocol::SequenceResult& sequence : result.sequences) {
+    sequence.finite = options_.finite || !sequence.sampled;
+    if (options_.parrot && sequence.sampled) sequence.token = *options_.parrot;
+    if (options_.logits.empty()) continue;
+    const size_t rows = sequence.logits.size();  // one number each
+    sequence.logits.clear();
+    for (size_t row = 0; row < rows; ++row)
+      sequence.logits.insert(sequence.logits.end(), options_.logits.begin(), options_.logits.end());
+  }
   for (const std::string& problem : model_.problems()) note(problem);
   {
     const std::lock_guard lock(mutex_);

@@ -28,6 +28,9 @@ struct FakeGroupOptions {
   int64_t die_at_step = -1;  // rank 0 closes its connection instead of answering this step
   bool die_with_next = false;  // ... or a later one, when the plan after it has come as well
   std::string fingerprint = "fake";
+  std::vector<float> logits;      // of each prompt row that wants them, once with each vocabulary's size
+  bool finite = true;             // what ranks say of the rows that they sampled from
+  std::optional<int32_t> parrot;  // the only token that it ever says
 };
 
 class FakeGroup {

@@ -79,14 +79,18 @@ TEST(ProcessLauncher, PassesTheSpecAndForwardsLinesAndStatus) {
   ASSERT_TRUE(eventually([&] { return launcher->poll_exit().has_value(); }));
   EXPECT_EQ(*launcher->poll_exit(), "/bin/sh exited with status 3");
   EXPECT_EQ(lines.get(), (std::vector<std::string>{"port 4711", "blue", "unfinished"}));
+  EXPECT_EQ(launcher->last_words(), "port 4711 / blue / unfinished");
+  EXPECT_FALSE(launcher->rank_end());
 }
 
 TEST(ProcessLauncher, AProgramThatCannotBeExecutedIsASentence) {
   ProcessLauncherOptions options;
   options.command = [](const LaunchSpec&) { return std::vector<std::string>{"/nowhere/mpirun"}; };
+  options.cannot_execute_advice = "name another";
   auto launcher = make_process_launcher(options);
   const absl::Status status = launcher->start({});
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
+  EXPECT_NE(std::string(status.message()).find("; name another"), std::string::npos) << status;
   EXPECT_NE(std::string(status.message()).find("/nowhere/mpirun"), std::string::npos) << status;
   EXPECT_TRUE(eventually([&] { return launcher->poll_exit().has_value(); }));
 }

@@ -22,7 +22,7 @@ TEST_F(ReadyApiTest, CanaryTokenProvesTheEngineAndCountsForAWhile) {
   start(options);
   answer_at_once();
   EXPECT_EQ(http_get(port(), "/ready").status, 200);
-  EXPECT_EQ(http_get(port(), "/ready").status, 200);
+  EXPECT_EQ(nlohmann::json::parse(http_get(port(), "/ready").body)["ready"], true);
   EXPECT_EQ(engine_.submitted(), 1u);
   EXPECT_EQ(engine_.request(0).max_tokens, 1);
   EXPECT_LT(engine_.request(0).priority, 0);
@@ -59,11 +59,16 @@ TEST_F(ReadyApiTest, FallsAtOnceWhenTheEngineIsNotReadyOrDrains) {
   ASSERT_EQ(http_get(port(), "/ready").status, 200);
   engine_.set_status([](EngineStatus& status) {
     status.state = GroupState::kFailed;
+    status.since = 1'796'094'487;
     status.last_failure = "rank 0 died";
   });
   const ClientResponse failed = http_get(port(), "/ready");
   EXPECT_EQ(failed.status, 503);
   EXPECT_NE(failed.body.find("rank 0 died"), std::string::npos);
+  const auto body = nlohmann::json::parse(failed.body);
+  EXPECT_EQ(body["ready"], false);
+  EXPECT_EQ(body["reason"], body["error"]["message"]);
+  EXPECT_EQ(body["since"], "2026-12-01T03:08:07Z");
   engine_.set_status([](EngineStatus& status) { status.state = GroupState::kReady; });
   EXPECT_EQ(http_get(port(), "/ready").status, 200);
   engine_.drain();
@@ -91,6 +96,10 @@ TEST_F(ReadyApiTest, HangingOrFailingCanaryIs503) {
   const ClientResponse hanging = http_get(port(), "/ready");
   EXPECT_EQ(hanging.status, 503);
   EXPECT_EQ(error_of(hanging)["code"], "timeout");
+  const auto body = nlohmann::json::parse(hanging.body);
+  EXPECT_EQ(body["ready"], false);
+  EXPECT_EQ(body["reason"], body["error"]["message"]);
+  EXPECT_FALSE(body["since"].get<std::string>().empty());
   engine_.fail(0, absl::UnavailableError("rank 1 died"));
   engine_.set_submit_status(absl::ResourceExhaustedError("the queue is full"));
   EXPECT_EQ(http_get(port(), "/ready").status, 429);
