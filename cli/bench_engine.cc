@@ -12,6 +12,7 @@
 #include "cli/device_limits.h"
 #include "cli/exit_codes.h"
 #include "cli/offline_engine.h"
+#include "cli/progress_bar.h"
 #include "cli/shape_file.h"
 #include "kernels/cpu/machine_limits.h"
 #include "kernels/device/thread_pool.h"
