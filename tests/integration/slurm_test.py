@@ -55,6 +55,9 @@ class Slurm(unittest.TestCase):
         refused = self.box.run(*shape, "--partition", "nowhere", "--dry-run", check=False)
         self.assertEqual(refused.returncode, 3, refused)
         self.assertIn("nvalid partition", refused.stderr)
+        refused = self.box.run(*shape, "--partition", "nowhere", check=False)
+        self.assertEqual(refused.returncode, 3, refused)
+        self.assertFalse((self.box.home / "life").exists(), "what the real sbatch refuses leaves nothing either")
 
         job = self.box.submit("life", "--time", "30", "--lead", "600")
         service = self.box.home / "life"
@@ -80,6 +83,8 @@ class Slurm(unittest.TestCase):
         self.drain_with_requests_open(job, key)
         self.assertFalse((service / "endpoint").exists())
         self.assertFalse(list((service / "targets").iterdir()))
+        saved = json.loads((service / "state" / "placement.json").read_text())
+        self.assertEqual(saved["ranks"], 2, "what the next job of the service goes on from")
 
     def check_no_secret(self, job, key):
         secret = job.text("secret").strip()
