@@ -27,7 +27,7 @@ void EngineImpl::begin_check(Time now) {
     {
       const std::lock_guard lock(mutex_);
       id = next_id_++;
-      ++open_;
+      open_.opened(probe.request.client, probe.request.client_weight);
     }
     clients_[id] = {std::move(probe.listener), now, now};
     admit(journal_.open(id, std::move(probe.request)));
