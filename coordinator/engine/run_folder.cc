@@ -22,20 +22,23 @@ namespace fs = std::filesystem;
 
 constexpr const char* kPrefix = "conclave-run-";
 constexpr const char* kOwner = "owner";
-// A folder without an owner's file this old was left by a process that died while it made the folder.
+// A folder without an owner's file this old was left by a process that died while it made the
+// folder.
 constexpr std::time_t kUnfinishedSeconds = 60;
 constexpr int kTries = 8;
 
 bool same_file(int fd, const std::string& path) {
-  struct stat opened {}, named {};
-  return ::fstat(fd, &opened) == 0 && ::lstat(path.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
-         opened.st_dev == named.st_dev;
+  struct stat opened {
+  }, named{};
+  return ::fstat(fd, &opened) == 0 && ::lstat(path.c_str(), &named) == 0 &&
+         opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
 }
 
 // The lock says that the owner lives: the kernel drops it however the owner ends.
 bool owner_is_dead(const std::string& folder) {
   struct stat info {};
-  if (::lstat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::geteuid()) return false;
+  if (::lstat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != ::geteuid())
+    return false;
   const std::string owner = folder + "/" + kOwner;
   const int fd = ::open(owner.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) return errno == ENOENT && std::time(nullptr) - info.st_mtime > kUnfinishedSeconds;
@@ -51,12 +54,14 @@ void sweep(const std::string& base) {
     if (it->path().filename().string().rfind(kPrefix, 0) != 0 || !owner_is_dead(path)) continue;
     std::error_code failed;
     fs::remove_all(path, failed);
-    log_info(failed ? "cannot remove what a dead run left" : "removed what a dead run left", {{"folder", path}});
+    log_info(failed ? "cannot remove what a dead run left" : "removed what a dead run left",
+             {{"folder", path}});
   }
 }
 
 absl::Status cannot_make(const std::string& base, int error) {
-  return absl::InvalidArgumentError(absl::StrCat("cannot make a folder in ", base, ": ", std::strerror(error),
+  return absl::InvalidArgumentError(absl::StrCat("cannot make a folder in ", base, ": ",
+                                                 std::strerror(error),
                                                  "; set TMPDIR to a folder that you may write to"));
 }
 
@@ -74,10 +79,11 @@ absl::StatusOr<std::shared_ptr<RunFolder>> RunFolder::create(const std::string& 
       ::rmdir(path.c_str());
       return cannot_make(base, error);
     }
-    // Another run that sweeps may have come in between: then the file is locked, or gone. A file system
-    // without locks gives a folder that nobody will sweep.
+    // Another run that sweeps may have come in between: then the file is locked, or gone. A file
+    // system without locks gives a folder that nobody will sweep.
     const bool taken = ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    if (!taken && same_file(fd, owner)) return std::shared_ptr<RunFolder>(new RunFolder(std::move(path), fd));
+    if (!taken && same_file(fd, owner))
+      return std::shared_ptr<RunFolder>(new RunFolder(std::move(path), fd));
     ::close(fd);
   }
   return cannot_make(base, EBUSY);
@@ -100,7 +106,8 @@ absl::StatusOr<std::string> RunFolder::fresh(const std::string& name) {
 absl::StatusOr<std::string> temporary_base() {
   const char* set = std::getenv("TMPDIR");
   const std::string base = set == nullptr || *set == '\0' ? "/tmp" : set;
-  const std::string who = set == nullptr || *set == '\0' ? "/tmp" : absl::StrCat("TMPDIR is \"", base, "\", which");
+  const std::string who =
+      set == nullptr || *set == '\0' ? "/tmp" : absl::StrCat("TMPDIR is \"", base, "\", which");
   struct stat info {};
   const char* wrong = nullptr;
   if (::stat(base.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
@@ -109,9 +116,9 @@ absl::StatusOr<std::string> temporary_base() {
     wrong = " is a folder that this user may not write to";
   }
   if (wrong == nullptr) return fs::absolute(base).lexically_normal().string();
-  return absl::InvalidArgumentError(absl::StrCat(
-      who, wrong, "; set TMPDIR to a folder that you may write to, on a local disk",
-      set == nullptr ? "" : ", or unset it (then /tmp is used)"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(who, wrong, "; set TMPDIR to a folder that you may write to, on a local disk",
+                   set == nullptr ? "" : ", or unset it (then /tmp is used)"));
 }
 
 }  // namespace conclave::coordinator

@@ -26,7 +26,8 @@ class RunFolderTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(base_); }
   size_t entries() const {
-    return static_cast<size_t>(std::distance(fs::directory_iterator(base_), fs::directory_iterator()));
+    return static_cast<size_t>(
+        std::distance(fs::directory_iterator(base_), fs::directory_iterator()));
   }
   std::string base_;
 };
@@ -89,7 +90,8 @@ TEST_F(RunFolderTest, AWrongTmpdirIsNamedWithWhatToDo) {
   const auto missing = base_with("/nowhere/at/all");
   EXPECT_EQ(missing.status().code(), absl::StatusCode::kInvalidArgument);
   for (const char* part : {"TMPDIR", "/nowhere/at/all", "no folder", "unset it"})
-    EXPECT_NE(std::string(missing.status().message()).find(part), std::string::npos) << missing.status();
+    EXPECT_NE(std::string(missing.status().message()).find(part), std::string::npos)
+        << missing.status();
   std::ofstream(base_ + "/file") << "x";
   EXPECT_FALSE(base_with((base_ + "/file").c_str()).ok());
   EXPECT_FALSE(RunFolder::create("/proc").ok());
