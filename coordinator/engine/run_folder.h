@@ -27,9 +27,9 @@ class RunFolder {
   absl::StatusOr<std::string> fresh(const std::string& name);
 
  private:
-  RunFolder(std::string path, int owner_fd) : path_(std::move(path)), owner_fd_(owner_fd) {}
+  RunFolder(std::string path, int lock_fd) : path_(std::move(path)), lock_fd_(lock_fd) {}
   const std::string path_;
-  const int owner_fd_;  // of the file "owner" inside, locked for as long as this process lives
+  const int lock_fd_;  // of the folder, locked for as long as this process lives
 };
 
 // $TMPDIR, or /tmp. INVALID_ARGUMENT with what to do if it is no folder that this user may write

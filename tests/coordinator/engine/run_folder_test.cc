@@ -59,7 +59,6 @@ TEST_F(RunFolderTest, TheNextRunSweepsWhatADeadOneLeftAndNothingElse) {
   const auto living = RunFolder::create(base_);
   ASSERT_TRUE(living.ok());
   fs::create_directory(base_ + "/conclave-other");
-  fs::create_directory(base_ + "/conclave-run-just-begun");  // no owner's file yet
   fs::create_directory_symlink((*living)->path(), base_ + "/conclave-run-link");
   const pid_t other = ::fork();
   if (other == 0) {
@@ -68,14 +67,14 @@ TEST_F(RunFolderTest, TheNextRunSweepsWhatADeadOneLeftAndNothingElse) {
     ::raise(SIGKILL);
   }
   ::waitpid(other, nullptr, 0);
-  EXPECT_EQ(entries(), 5u);
+  EXPECT_EQ(entries(), 4u);
   {
     const auto next = RunFolder::create(base_);
     ASSERT_TRUE(next.ok());
-    EXPECT_EQ(entries(), 5u) << "the dead one's is gone, the new one is there";
+    EXPECT_EQ(entries(), 4u) << "the dead one's is gone, the new one is there";
   }
-  EXPECT_EQ(entries(), 4u);
-  EXPECT_TRUE(fs::exists((*living)->path() + "/owner"));
+  EXPECT_EQ(entries(), 3u);
+  EXPECT_TRUE(fs::exists((*living)->path()));
 }
 
 TEST_F(RunFolderTest, AWrongTmpdirIsNamedWithWhatToDo) {
