@@ -20,7 +20,8 @@ constexpr size_t kMaxWordsBytes = 700;
 // Records of base/log.h, text or JSON: ranks speak through the launcher's pipe as well.
 bool is_log_record(std::string_view line) {
   if (line.starts_with("{\"time\":")) return true;
-  return line.size() > 28 && line[4] == '-' && line[10] == 'T' && line[26] == 'Z' && std::isdigit(line[0]) != 0;
+  return line.size() > 28 && line[4] == '-' && line[10] == 'T' && line[26] == 'Z' &&
+         std::isdigit(line[0]) != 0;
 }
 
 bool says_something(std::string_view line) {
@@ -38,13 +39,15 @@ std::optional<RankEnd> from_mpirun(const std::string& text) {
   char host[256] = "";
   int signal = 0;
   if (const size_t at = text.rfind("process rank "); at != std::string::npos) {
-    const int found = std::sscanf(text.c_str() + at, "process rank %d with PID %*d on node %255s exited on signal %d",
+    const int found = std::sscanf(text.c_str() + at,
+                                  "process rank %d with PID %*d on node %255s exited on signal %d",
                                   &end.rank, host, &signal);
     if (found == 3) return RankEnd{end.rank, host, signal_text(signal)};
   }
   if (const size_t at = text.rfind("Process name: [["); at != std::string::npos) {
     int status = 0;
-    if (std::sscanf(text.c_str() + at, "Process name: [[%*d,%*d],%d] Exit code: %d", &end.rank, &status) == 2) {
+    if (std::sscanf(text.c_str() + at, "Process name: [[%*d,%*d],%d] Exit code: %d", &end.rank,
+                    &status) == 2) {
       return RankEnd{end.rank, "", absl::StrCat("exited with status ", status)};
     }
   }
@@ -55,7 +58,8 @@ std::optional<RankEnd> from_mpirun(const std::string& text) {
 std::optional<RankEnd> from_srun(const std::string& line) {
   char host[256] = "";
   int rank = 0, used = 0;
-  if (std::sscanf(line.c_str(), "srun: error: %255[^:]: task%*[s ]%d%n", host, &rank, &used) != 2) return std::nullopt;
+  if (std::sscanf(line.c_str(), "srun: error: %255[^:]: task%*[s ]%d%n", host, &rank, &used) != 2)
+    return std::nullopt;
   const size_t colon = line.find(": ", static_cast<size_t>(used));
   if (colon == std::string::npos) return std::nullopt;
   const std::string how = line.substr(colon + 2);

@@ -18,14 +18,16 @@ std::string loading_text(const EngineStatus& status) {
     total += rank.load_bytes_total;
   }
   if (total == 0) return "the ranks are about to load the model";
-  return absl::StrFormat("the model is being loaded: %d of %d MiB (%.0f %%)", done >> 20, total >> 20,
+  return absl::StrFormat("the model is being loaded: %d of %d MiB (%.0f %%)", done >> 20,
+                         total >> 20,
                          100.0 * static_cast<double>(done) / static_cast<double>(total));
 }
 
 std::string starting_text(const EngineStatus& status) {
   const auto here = std::count_if(status.ranks.begin(), status.ranks.end(),
                                   [](const RankStatus& rank) { return rank.connected; });
-  return absl::StrCat("the worker group is starting: ", here, " of ", status.ranks.size(), " ranks have joined");
+  return absl::StrCat("the worker group is starting: ", here, " of ", status.ranks.size(),
+                      " ranks have joined");
 }
 
 // "" while the group can serve.
@@ -44,12 +46,14 @@ std::string group_text(const EngineStatus& status) {
       text = loading_text(status);
       break;
     case GroupState::kFailed:
-      text = status.start_failure == EngineStatus::StartFailure::kNone ? "the worker group failed and is being restarted"
-                                                                      : "the worker group could not be started";
+      text = status.start_failure == EngineStatus::StartFailure::kNone
+                 ? "the worker group failed and is being restarted"
+                 : "the worker group could not be started";
       break;
   }
   if (!status.last_failure.empty()) {
-    absl::StrAppend(&text, status.state == GroupState::kFailed ? ": " : "; before that: ", status.last_failure);
+    absl::StrAppend(
+        &text, status.state == GroupState::kFailed ? ": " : "; before that: ", status.last_failure);
   }
   return text;
 }

@@ -24,10 +24,10 @@ RowKind kind_of(const float* row, int32_t vocab) {
 }
 
 absl::Status broken(const std::string& what) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("the start-up check failed: ", what,
-                   "; the weights are damaged, not those of this architecture, or too large for the compute type "
-                   "(--compute f32 is the widest)"));
+  return absl::InvalidArgumentError(absl::StrCat("the start-up check failed: ", what,
+                                                 "; the weights are damaged, not those of this "
+                                                 "architecture, or too large for the compute type "
+                                                 "(--compute f32 is the widest)"));
 }
 
 }  // namespace
@@ -82,9 +82,11 @@ absl::Status StartupCheck::verdict() const {
   for (size_t row = 0; row < prompt_.size(); ++row) {
     switch (kind_of(&state_->logits[row * vocab], vocab_)) {
       case RowKind::kNan:
-        return broken(absl::StrCat("the model's logits after prompt token ", row, " of ", prompt_.size(), " are NaN"));
+        return broken(absl::StrCat("the model's logits after prompt token ", row, " of ",
+                                   prompt_.size(), " are NaN"));
       case RowKind::kInfinite:
-        return broken(absl::StrCat("the model's logits after prompt token ", row, " of ", prompt_.size(), " are infinite"));
+        return broken(absl::StrCat("the model's logits after prompt token ", row, " of ",
+                                   prompt_.size(), " are infinite"));
       case RowKind::kFlat:
         ++flat;
         break;
@@ -101,9 +103,12 @@ std::string StartupCheck::warning() const {
   const std::vector<int32_t>& first = state_->answers.front();
   if (first.size() < kTokensForAVerdict) return "";
   for (const std::vector<int32_t>& answer : state_->answers) {
-    if (std::any_of(answer.begin(), answer.end(), [&](int32_t token) { return token != first.front(); })) return "";
+    if (std::any_of(answer.begin(), answer.end(),
+                    [&](int32_t token) { return token != first.front(); }))
+      return "";
   }
-  return absl::StrCat("the start-up check got token ", first.front(), " and nothing else, ", first.size(),
+  return absl::StrCat("the start-up check got token ", first.front(), " and nothing else, ",
+                      first.size(),
                       " times in a row: look at an answer before you trust this model");
 }
 

@@ -114,9 +114,10 @@ class OtherCommands(unittest.TestCase):
 class Hang(unittest.TestCase):
     def test_an_offline_command_ends_when_a_rank_hangs(self):
         # A thread that hangs is left behind: ThreadSanitizer is right, and it is meant.
-        env = {"CONCLAVE_FAULT": "hang:rank=0,step=3,layer=2", "TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "") + ":report_thread_leaks=0"}
+        # Beyond the steps of the start-up check.
+        env = {"CONCLAVE_FAULT": "hang:rank=0,step=14,layer=2", "TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "") + ":report_thread_leaks=0"}
         for ranks, transport in ((1, "local"), (2, "local"), (2, "mpi")):
-            done = cluster.run("generate", "--model", cluster.DEMO, "--prompt", "hi", "--step-deadline-ms", "500", "--ranks", ranks,
+            done = cluster.run("generate", "--model", cluster.DEMO, "--prompt", "hi", "--ignore-eos", "--step-deadline-ms", "500", "--ranks", ranks,
                                "--transport", transport, env=env, check=False, timeout=90)
             self.assertEqual(done.returncode, 4, done.stderr)
             self.assertIn("rank 0", done.stderr)

@@ -35,7 +35,8 @@ class EngineCheckTest : public EngineTest {
     options.vocab = 4;
     return options;
   }
-  // The engine's transport cannot run a second time what never became ready, so the group fails for good.
+  // The engine's transport cannot run a second time what never became ready, so the group fails for
+  // good.
   EngineStatus broken(std::vector<float> logits, bool finite = true) {
     FakeGroupOptions group;
     group.logits = std::move(logits);
@@ -58,7 +59,8 @@ TEST_F(EngineCheckTest, AGroupIsReadyOnceItHasAnswered) {
   EXPECT_GE(group().steps(), 8);
   EXPECT_EQ(engine_->status().warning, "");
   EXPECT_EQ(engine_->status().open, 0);
-  EXPECT_EQ(observer.steps + observer.tokens + observer.requests, 0) << "the check is nobody's traffic";
+  EXPECT_EQ(observer.steps + observer.tokens + observer.requests, 0)
+      << "the check is nobody's traffic";
   EXPECT_GT(engine_->status().since, 0);
   engine_.reset();
 }
@@ -68,7 +70,8 @@ TEST_F(EngineCheckTest, NotReadyWhileTheCheckRuns) {
   begin(checked(1), {good}, /*held=*/true);
   ASSERT_TRUE(eventually([&] { return engine_->status().checking; }));
   EXPECT_EQ(engine_->status().state, GroupState::kLoading);
-  EXPECT_EQ(engine_->submit(request_of(3, 3), std::make_shared<Recorder>()).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(engine_->submit(request_of(3, 3), std::make_shared<Recorder>()).status().code(),
+            absl::StatusCode::kUnavailable);
   group().let_go();
   EXPECT_TRUE(eventually([&] { return engine_->status().state == GroupState::kReady; }));
   EXPECT_FALSE(engine_->status().checking);
@@ -91,7 +94,8 @@ TEST_F(EngineCheckTest, EqualLogitsAreNeverReady) {
 TEST_F(EngineCheckTest, WhatARankFoundInItsOwnRowsIsNeverReady) {
   const EngineStatus status = broken({0, 1, 2, 3}, false);
   EXPECT_EQ(status.start_failure, EngineStatus::StartFailure::kRefused);
-  EXPECT_THAT(status.last_failure, testing::AllOf(HasSubstr("NaN or infinite"), HasSubstr("rank 0")));
+  EXPECT_THAT(status.last_failure,
+              testing::AllOf(HasSubstr("NaN or infinite"), HasSubstr("rank 0")));
 }
 
 TEST_F(EngineCheckTest, OneTokenThroughoutIsAWarning) {
@@ -99,7 +103,8 @@ TEST_F(EngineCheckTest, OneTokenThroughoutIsAWarning) {
   parrot.logits = {0, 1, 2, 3};
   parrot.parrot = 2;
   start(checked(2), {parrot});
-  EXPECT_THAT(engine_->status().warning, testing::AllOf(HasSubstr("token 2"), HasSubstr("8 times")));
+  EXPECT_THAT(engine_->status().warning,
+              testing::AllOf(HasSubstr("token 2"), HasSubstr("8 times")));
 }
 
 TEST_F(EngineCheckTest, AVocabularyOfOneAndAContextOfOneAreFine) {
@@ -126,7 +131,9 @@ TEST_F(EngineCheckTest, EveryRestartIsChecked) {
   GenerationRequest request = request_of(1, 100, 2);
   submit(request, recorder);
   EXPECT_EQ(recorder->wait().reason, FinishReason::kError);
-  ASSERT_TRUE(eventually([&] { return engine_->status().restarts == 2 && engine_->status().state == GroupState::kReady; }));
+  ASSERT_TRUE(eventually([&] {
+    return engine_->status().restarts == 2 && engine_->status().state == GroupState::kReady;
+  }));
   EXPECT_THAT(engine_->status().last_failure, HasSubstr("NaN"));
 }
 
@@ -165,7 +172,8 @@ TEST_F(EngineCheckTest, ARequestWhoseLogitsAreUnusableEndsWithASentence) {
   const GenerationEnd end = recorder->wait();
   EXPECT_EQ(end.reason, FinishReason::kError);
   EXPECT_EQ(end.error.code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(std::string(end.error.message()), testing::AllOf(HasSubstr("NaN or infinite"), HasSubstr("rank 0")));
+  EXPECT_THAT(std::string(end.error.message()),
+              testing::AllOf(HasSubstr("NaN or infinite"), HasSubstr("rank 0")));
   EXPECT_TRUE(recorder->tokens().empty());
   EXPECT_EQ(engine_->status().state, GroupState::kReady) << "others go on";
 }

@@ -29,17 +29,19 @@ TEST(LauncherWords, MpirunTellsOfASignal) {
 }
 
 TEST(LauncherWords, ASentenceMayBeBrokenAnywhere) {
-  const LauncherWords words = read({"prterun noticed that process rank 1 with PID 4711 on node south exited on",
-                                    "signal 11 (Segmentation fault)."});
+  const LauncherWords words =
+      read({"prterun noticed that process rank 1 with PID 4711 on node south exited on",
+            "signal 11 (Segmentation fault)."});
   ASSERT_TRUE(words.rank_end());
   EXPECT_EQ(words.rank_end()->rank, 1);
   EXPECT_EQ(words.rank_end()->how.find("was killed by signal 11"), 0u);
 }
 
 TEST(LauncherWords, MpirunTellsOfAnExitStatus) {
-  const LauncherWords words = read({"mpirun detected that one or more processes exited with non-zero status, thus causing",
-                                    "the job to be terminated. The first process to do so was:", "",
-                                    "  Process name: [[1234,1],2]", "  Exit code:    17"});
+  const LauncherWords words =
+      read({"mpirun detected that one or more processes exited with non-zero status, thus causing",
+            "the job to be terminated. The first process to do so was:", "",
+            "  Process name: [[1234,1],2]", "  Exit code:    17"});
   ASSERT_TRUE(words.rank_end());
   EXPECT_EQ(words.rank_end()->rank, 2);
   EXPECT_EQ(words.rank_end()->how, "exited with status 17");
@@ -47,7 +49,8 @@ TEST(LauncherWords, MpirunTellsOfAnExitStatus) {
 
 TEST(LauncherWords, SrunTellsHostAndTask) {
   EXPECT_EQ(read({"srun: error: n2: task 1: Killed"}).rank_end()->how, "ended: Killed");
-  const LauncherWords words = read({"srun: error: n2: tasks 4-5: Exited with exit code 3", "srun: error: n1: task 0: Killed"});
+  const LauncherWords words = read(
+      {"srun: error: n2: tasks 4-5: Exited with exit code 3", "srun: error: n1: task 0: Killed"});
   ASSERT_TRUE(words.rank_end());
   EXPECT_EQ(words.rank_end()->rank, 4) << "the first that ended";
   EXPECT_EQ(words.rank_end()->host, "n2");
@@ -56,10 +59,12 @@ TEST(LauncherWords, SrunTellsHostAndTask) {
 }
 
 TEST(LauncherWords, LastWordsLeaveOutLogsAndFrames) {
-  const LauncherWords words = read({"2026-12-01T03:13:57.376512Z info [worker] running on the CPU",
-                                    R"({"time":"2026-12-01T03:13:57.376512Z","level":"info"})", "-----", "",
-                                    "  mpirun: Error: unknown option \"--bogus\"", "Type 'mpirun --help'\tfor usage."});
-  EXPECT_EQ(words.last_words(), "mpirun: Error: unknown option \"--bogus\" / Type 'mpirun --help' for usage.");
+  const LauncherWords words =
+      read({"2026-12-01T03:13:57.376512Z info [worker] running on the CPU",
+            R"({"time":"2026-12-01T03:13:57.376512Z","level":"info"})", "-----", "",
+            "  mpirun: Error: unknown option \"--bogus\"", "Type 'mpirun --help'\tfor usage."});
+  EXPECT_EQ(words.last_words(),
+            "mpirun: Error: unknown option \"--bogus\" / Type 'mpirun --help' for usage.");
   EXPECT_FALSE(words.rank_end());
   EXPECT_EQ(LauncherWords().last_words(), "");
 }

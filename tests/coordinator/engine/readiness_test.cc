@@ -45,7 +45,8 @@ TEST(Readiness, SaysHowFarLoadingIs) {
 TEST(Readiness, SaysWhatFailed) {
   EngineStatus status = status_of(GroupState::kFailed);
   status.last_failure = "rank 1 (host a, pid 7) was killed by signal 9 (Killed)";
-  EXPECT_THAT(readiness(status).reason, testing::AllOf(HasSubstr("is being restarted"), HasSubstr("signal 9")));
+  EXPECT_THAT(readiness(status).reason,
+              testing::AllOf(HasSubstr("is being restarted"), HasSubstr("signal 9")));
   status.start_failure = EngineStatus::StartFailure::kRefused;
   EXPECT_THAT(readiness(status).reason, HasSubstr("could not be started"));
 }
@@ -54,12 +55,15 @@ TEST(Readiness, ACordonADrainAndAHandoverAreTold) {
   EngineStatus status = status_of(GroupState::kDraining);
   status.draining = true;
   status.open = 3;
-  EXPECT_THAT(readiness(status).reason, testing::AllOf(HasSubstr("draining"), HasSubstr("3 requests are open")));
+  EXPECT_THAT(readiness(status).reason,
+              testing::AllOf(HasSubstr("draining"), HasSubstr("3 requests are open")));
   status.cordon_reason = "new disks";
-  EXPECT_THAT(readiness(status).reason, testing::AllOf(HasSubstr("cordoned"), HasSubstr("new disks")));
+  EXPECT_THAT(readiness(status).reason,
+              testing::AllOf(HasSubstr("cordoned"), HasSubstr("new disks")));
   status.state = GroupState::kFailed;
   status.last_failure = "rank 0 died";
-  EXPECT_THAT(readiness(status).reason, testing::AllOf(HasSubstr("new disks"), HasSubstr("rank 0 died")));
+  EXPECT_THAT(readiness(status).reason,
+              testing::AllOf(HasSubstr("new disks"), HasSubstr("rank 0 died")));
   status = status_of(GroupState::kReady);
   status.handed_over_to = "http://b:8000";
   EXPECT_FALSE(readiness(status).ready);

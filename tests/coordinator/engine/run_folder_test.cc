@@ -26,7 +26,8 @@ class RunFolderTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(base_); }
   size_t entries() const {
-    return static_cast<size_t>(std::distance(fs::directory_iterator(base_), fs::directory_iterator()));
+    return static_cast<size_t>(
+        std::distance(fs::directory_iterator(base_), fs::directory_iterator()));
   }
   std::string base_;
 };
@@ -58,7 +59,6 @@ TEST_F(RunFolderTest, TheNextRunSweepsWhatADeadOneLeftAndNothingElse) {
   const auto living = RunFolder::create(base_);
   ASSERT_TRUE(living.ok());
   fs::create_directory(base_ + "/conclave-other");
-  fs::create_directory(base_ + "/conclave-run-just-begun");  // no owner's file yet
   fs::create_directory_symlink((*living)->path(), base_ + "/conclave-run-link");
   const pid_t other = ::fork();
   if (other == 0) {
@@ -67,14 +67,14 @@ TEST_F(RunFolderTest, TheNextRunSweepsWhatADeadOneLeftAndNothingElse) {
     ::raise(SIGKILL);
   }
   ::waitpid(other, nullptr, 0);
-  EXPECT_EQ(entries(), 5u);
+  EXPECT_EQ(entries(), 4u);
   {
     const auto next = RunFolder::create(base_);
     ASSERT_TRUE(next.ok());
-    EXPECT_EQ(entries(), 5u) << "the dead one's is gone, the new one is there";
+    EXPECT_EQ(entries(), 4u) << "the dead one's is gone, the new one is there";
   }
-  EXPECT_EQ(entries(), 4u);
-  EXPECT_TRUE(fs::exists((*living)->path() + "/owner"));
+  EXPECT_EQ(entries(), 3u);
+  EXPECT_TRUE(fs::exists((*living)->path()));
 }
 
 TEST_F(RunFolderTest, AWrongTmpdirIsNamedWithWhatToDo) {
@@ -89,7 +89,8 @@ TEST_F(RunFolderTest, AWrongTmpdirIsNamedWithWhatToDo) {
   const auto missing = base_with("/nowhere/at/all");
   EXPECT_EQ(missing.status().code(), absl::StatusCode::kInvalidArgument);
   for (const char* part : {"TMPDIR", "/nowhere/at/all", "no folder", "unset it"})
-    EXPECT_NE(std::string(missing.status().message()).find(part), std::string::npos) << missing.status();
+    EXPECT_NE(std::string(missing.status().message()).find(part), std::string::npos)
+        << missing.status();
   std::ofstream(base_ + "/file") << "x";
   EXPECT_FALSE(base_with((base_ + "/file").c_str()).ok());
   EXPECT_FALSE(RunFolder::create("/proc").ok());

@@ -50,7 +50,9 @@ class LaunchedTransport : public GroupTransport {
   }
   void stop() override { launch_->stopped = true; }
   std::optional<std::string> poll_exit() override {
-    return launch_->stopped && !launch_->exit ? std::optional<std::string>("mpirun exited with status 1") : launch_->exit;
+    return launch_->stopped && !launch_->exit
+               ? std::optional<std::string>("mpirun exited with status 1")
+               : launch_->exit;
   }
   bool can_restart() const override { return true; }
   bool has_processes() const override { return true; }
@@ -68,7 +70,8 @@ class WorkerGroupStartTest : public testing::Test {
     GroupOptions options;
     options.ranks = ranks;
     options.start_attempts = attempts;
-    group_ = std::make_unique<WorkerGroup>(options, std::make_unique<LaunchedTransport>(&launch_, ranks), [] {});
+    group_ = std::make_unique<WorkerGroup>(
+        options, std::make_unique<LaunchedTransport>(&launch_, ranks), [] {});
     group_->start(now_);
   }
   template <typename Condition>
@@ -103,7 +106,8 @@ TEST_F(WorkerGroupStartTest, ARankThatDiesBeforeItJoinsIsNamed) {
   launch_.rank_end = RankEnd{1, "north", "was killed by signal 9 (Killed)"};
   launch_.exit = "mpirun exited with status 137";
   poll_until_state(GroupState::kFailed);
-  for (const char* part : {"rank 1 (host north)", "signal 9 (Killed)", "starting", "before it had joined", "status 137"})
+  for (const char* part : {"rank 1 (host north)", "signal 9 (Killed)", "starting",
+                           "before it had joined", "status 137"})
     EXPECT_THAT(group_->last_failure(), HasSubstr(part));
   EXPECT_EQ(group_->start_failure(), StartFailure::kNone) << "it is started again";
   restart();
@@ -113,14 +117,16 @@ TEST_F(WorkerGroupStartTest, ARankThatDiesBeforeItJoinsIsNamed) {
 TEST_F(WorkerGroupStartTest, ARankThatDiesWhileLoadingIsNamedWithItsSignalAndHowFarItWas) {
   begin(2, 3);
   load(2);
-  rank_at(1).send(MessageType::kLoadProgress, protocol::encode(protocol::LoadProgress{3u << 20, 8u << 20}));
+  rank_at(1).send(MessageType::kLoadProgress,
+                  protocol::encode(protocol::LoadProgress{3u << 20, 8u << 20}));
   poll_until([&] { return group_->rank_status(now_)[1].load_bytes_done > 0; });
   rank_at(1).close();
   poll_until([&] { return !group_->rank_status(now_)[1].connected; });
   EXPECT_EQ(group_->state(), GroupState::kLoading) << "its launcher will say how it ended";
   launch_.rank_end = RankEnd{1, "host1", "was killed by signal 9 (Killed)"};
   poll_until_state(GroupState::kFailed);
-  for (const char* part : {"rank 1 (host host1, pid 1001)", "was killed by signal 9", "while loading the model (3 of 8 MiB read)"})
+  for (const char* part : {"rank 1 (host host1, pid 1001)", "was killed by signal 9",
+                           "while loading the model (3 of 8 MiB read)"})
     EXPECT_THAT(group_->last_failure(), HasSubstr(part));
 }
 
@@ -131,7 +137,8 @@ TEST_F(WorkerGroupStartTest, ALauncherThatSaysNothingIsNotWaitedForLong) {
   poll_until([&] { return !group_->rank_status(now_)[0].connected; });
   now_ += milliseconds(3000);
   poll_until_state(GroupState::kFailed);
-  EXPECT_THAT(group_->last_failure(), HasSubstr("rank 0 (host host0, pid 1000) closed its connection while loading"));
+  EXPECT_THAT(group_->last_failure(),
+              HasSubstr("rank 0 (host host0, pid 1000) closed its connection while loading"));
 }
 
 TEST_F(WorkerGroupStartTest, DeathsAreRetriedAndThenGivenUp) {
@@ -141,7 +148,8 @@ TEST_F(WorkerGroupStartTest, DeathsAreRetriedAndThenGivenUp) {
     launch_.words = "no slots";
     launch_.exit = "mpirun exited with status 1";
     poll_until_state(GroupState::kFailed);
-    EXPECT_THAT(group_->last_failure(), HasSubstr("mpirun exited with status 1; it said: no slots"));
+    EXPECT_THAT(group_->last_failure(),
+                HasSubstr("mpirun exited with status 1; it said: no slots"));
     EXPECT_EQ(group_->start_failure(), attempt < 3 ? StartFailure::kNone : StartFailure::kDied);
     if (attempt < 3) restart();
   }
@@ -154,7 +162,8 @@ TEST_F(WorkerGroupStartTest, DeathsAreRetriedAndThenGivenUp) {
 TEST_F(WorkerGroupStartTest, ARefusalIsNotRetried) {
   begin(2, 3);
   load(2);
-  rank_at(0).send(MessageType::kFailure, protocol::encode(protocol::Failure{"rank 0 (host host0): load: no such model", true}));
+  rank_at(0).send(MessageType::kFailure, protocol::encode(protocol::Failure{
+                                             "rank 0 (host host0): load: no such model", true}));
   poll_until_state(GroupState::kFailed);
   EXPECT_EQ(group_->start_failure(), StartFailure::kRefused);
   EXPECT_EQ(group_->last_failure(), "rank 0 (host host0): load: no such model");
@@ -163,14 +172,16 @@ TEST_F(WorkerGroupStartTest, ARefusalIsNotRetried) {
 TEST_F(WorkerGroupStartTest, AFailureThatIsNoRefusalIsRetried) {
   begin(1, 2);
   load(1);
-  rank_at(0).send(MessageType::kFailure, protocol::encode(protocol::Failure{"rank 0 (host host0): lost rank 1"}));
+  rank_at(0).send(MessageType::kFailure,
+                  protocol::encode(protocol::Failure{"rank 0 (host host0): lost rank 1"}));
   poll_until_state(GroupState::kFailed);
   EXPECT_EQ(group_->start_failure(), StartFailure::kNone);
   restart();
 }
 
 TEST_F(WorkerGroupStartTest, AProgramThatCannotBeExecutedIsARefusal) {
-  launch_.start_status = absl::NotFoundError("cannot execute mpirun: No such file or directory; install Open MPI");
+  launch_.start_status =
+      absl::NotFoundError("cannot execute mpirun: No such file or directory; install Open MPI");
   begin(1, 3);
   EXPECT_EQ(group_->state(), GroupState::kFailed);
   EXPECT_EQ(group_->start_failure(), StartFailure::kRefused);
@@ -191,7 +202,8 @@ TEST_F(WorkerGroupStartTest, OnceConfirmedNothingIsGivenUp) {
     restart();
   }
   load(1);
-  rank_at(0).send(MessageType::kFailure, protocol::encode(protocol::Failure{"the model is gone", true}));
+  rank_at(0).send(MessageType::kFailure,
+                  protocol::encode(protocol::Failure{"the model is gone", true}));
   poll_until_state(GroupState::kFailed);
   EXPECT_EQ(group_->start_failure(), StartFailure::kNone) << "it may come back";
 }
