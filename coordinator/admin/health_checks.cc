@@ -163,7 +163,7 @@ void check_model_folder(const ModelFolderFindings& findings, std::vector<HealthC
     out->push_back({"MODEL_CHANGED",
                     Severity::kError,
                     "the model's files are not those that were loaded: the next restart of the "
-                    "worker group fails or runs another model",
+                    "worker group fails",
                     findings.changed,
                     "put the files back as they were; if the change is meant, start a coordinator "
                     "with them and hand over"});
