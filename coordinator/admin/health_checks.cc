@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "coordinator/engine/readiness.h"
 
 namespace conclave::coordinator {
 namespace {
@@ -17,37 +18,29 @@ std::string name_of(const RankStatus& rank) {
                       rank.pid, ")");
 }
 
+// With when the state that is complained of began, where that is known.
+std::vector<std::string> since(const EngineStatus& status, std::vector<std::string> details) {
+  if (status.since > 0) details.push_back("since " + utc_text(status.since));
+  return details;
+}
+
 void check_group(const EngineStatus& status, std::vector<HealthCheck>* out) {
   const bool starting =
       status.state == GroupState::kStarting || status.state == GroupState::kLoading;
   if (starting) {
-    uint64_t done = 0;
-    uint64_t total = 0;
-    for (const RankStatus& rank : status.ranks) {
-      done += rank.load_bytes_done;
-      total += rank.load_bytes_total;
-    }
-    out->push_back({"GROUP_LOADING",
-                    Severity::kWarning,
-                    absl::StrFormat("the worker group is starting: %d of %d MiB loaded", done >> 20,
-                                    total >> 20),
-                    {},
+    out->push_back({"GROUP_LOADING", Severity::kWarning, "the worker group is starting",
+                    since(status, {readiness(status).reason}),
                     "wait; `conclavectl wait --for=ready` returns when it is done"});
   }
   if (status.state == GroupState::kFailed) {
-    out->push_back({"GROUP_FAILED",
-                    Severity::kError,
-                    "the worker group failed and is not back yet",
-                    {status.last_failure},
+    out->push_back({"GROUP_FAILED", Severity::kError, "the worker group failed and is not back yet",
+                    since(status, {status.last_failure}),
                     "it restarts by itself with a growing pause; if it does not come back, look at "
                     "the host and rank named here"});
   }
   if (status.state == GroupState::kStopped) {
-    out->push_back({"GROUP_STOPPED",
-                    Severity::kError,
-                    "the worker group has ended for good",
-                    {status.last_failure},
-                    "start the coordinator again"});
+    out->push_back({"GROUP_STOPPED", Severity::kError, "the worker group has ended for good",
+                    since(status, {status.last_failure}), "start the coordinator again"});
   }
   if (status.restarts > 0 && status.state == GroupState::kReady) {
     out->push_back({"GROUP_RESTARTED",
@@ -60,18 +53,19 @@ void check_group(const EngineStatus& status, std::vector<HealthCheck>* out) {
 }
 
 void check_admission(const EngineStatus& status, std::vector<HealthCheck>* out) {
-  if (!status.cordon_reason.empty()) {
-    out->push_back({"CORDONED",
-                    Severity::kWarning,
+  if (!status.handed_over_to.empty()) {
+    out->push_back({"HANDED_OVER", Severity::kWarning,
+                    absl::StrCat("new requests are passed on to ", status.handed_over_to),
+                    since(status, {}),
+                    "point clients and monitoring there; this coordinator ends by itself"});
+  } else if (!status.cordon_reason.empty()) {
+    out->push_back({"CORDONED", Severity::kWarning,
                     absl::StrCat("new requests are refused: ", status.cordon_reason),
-                    {},
-                    "`conclavectl undrain` takes requests again"});
+                    since(status, {}), "`conclavectl undrain` takes requests again"});
   } else if (status.draining) {
-    out->push_back({"DRAINING",
-                    Severity::kWarning,
+    out->push_back({"DRAINING", Severity::kWarning,
                     absl::StrCat("the coordinator is ending; ", status.open, " requests are open"),
-                    {},
-                    "nothing; it exits when they are done"});
+                    since(status, {}), "nothing; it exits when they are done"});
   }
 }
 
@@ -151,8 +145,7 @@ void check_balance(const HealthInput& input, std::vector<HealthCheck>* out) {
 
 void check_model_folder(const ModelFolderFindings& findings, std::vector<HealthCheck>* out) {
   if (!findings.gone.empty()) {
-    out->push_back({"MODEL_GONE",
-                    Severity::kError,
+    out->push_back({"MODEL_GONE", Severity::kError,
                     "the model's files are not there: the next restart of the worker group cannot "
                     "load it",
                     findings.gone,
@@ -160,22 +153,22 @@ void check_model_folder(const ModelFolderFindings& findings, std::vector<HealthC
                     "hand over"});
   }
   if (!findings.changed.empty()) {
-    out->push_back({"MODEL_CHANGED",
-                    Severity::kError,
+    out->push_back({"MODEL_CHANGED", Severity::kError,
                     "the model's files are not those that were loaded: the next restart of the "
-                    "worker group fails or runs another model",
+                    "worker group fails",
                     findings.changed,
                     "put the files back as they were; if the change is meant, start a coordinator "
                     "with them and hand over"});
   }
   if (findings.silent_seconds > 0) {
-    out->push_back({"MODEL_UNREACHABLE",
-                    Severity::kError,
-                    absl::StrFormat("the model's file system has not answered for %.0f s: a restart "
-                                    "of the worker group could not load",
-                                    findings.silent_seconds),
-                    {},
-                    "look at the mount of the model's folder on the coordinator's host"});
+    out->push_back(
+        {"MODEL_UNREACHABLE",
+         Severity::kError,
+         absl::StrFormat("the model's file system has not answered for %.0f s: a restart "
+                         "of the worker group could not load",
+                         findings.silent_seconds),
+         {},
+         "look at the mount of the model's folder on the coordinator's host"});
   }
 }
 

@@ -185,6 +185,16 @@ void EngineImpl::handle_group_event(GroupEvent event, Time now) {
 }
 
 void EngineImpl::handle_ready(const GroupReady& ready, Time now) {
+  const std::string& model = ready.ranks.front().model_fingerprint;
+  if (!model_.empty() && model != model_) {
+    // Its name, its tokenizer and the texts that wait are of the first one. The files may come back.
+    return group_.fail(
+        absl::StrCat("the ranks loaded another model (", model, ") than the one that this "
+                     "coordinator serves (", model_, "): its files have changed; put them back as "
+                     "they were, or start the coordinator again to serve what they are now"),
+        now);
+  }
+  model_ = model;
   SchedulerOptions scheduler;
   for (const protocol::Ready& rank : ready.ranks) scheduler.kv_blocks.push_back(rank.kv_blocks);
   scheduler.eos_ids = options_.eos_ids;
@@ -218,8 +228,7 @@ void EngineImpl::handle_ready(const GroupReady& ready, Time now) {
   const std::string fingerprint = absl::StrCat(ready_.front().model_fingerprint, "/", kernel_set_);
   if (!fingerprint_.empty() && fingerprint != fingerprint_) {
     // Other bits would continue the text (law 1): better no continuation.
-    end_all(absl::UnavailableError("the worker group came back with another model or kernel set"),
-            false);
+    end_all(absl::UnavailableError("the worker group came back with another kernel set"), false);
   }
   fingerprint_ = fingerprint;
   begin_check(now);

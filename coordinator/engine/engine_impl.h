@@ -164,6 +164,7 @@ class EngineImpl : public Engine {
   std::unique_ptr<Scheduler> scheduler_;  // while the group is ready
   std::unique_ptr<StartupCheck> check_;   // until the group's answers to it have come
   std::string check_warning_;
+  std::string model_;                     // fingerprint of the first ready group's; no other is served
   std::string fingerprint_;               // of the last ready group: model and kernel set
   PlacementRollout rollout_;
   bool control_step_ = false;  // the step in flight has no rows of the scheduler's

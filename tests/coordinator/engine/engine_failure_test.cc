@@ -67,6 +67,24 @@ TEST_F(EngineFailureTest, ReplayRefusesToContinueWithAnotherModel) {
   submit(request_of(10, 30), recorder);
   EXPECT_EQ(recorder->wait().reason, FinishReason::kError);
   EXPECT_EQ(recorder->tokens().size(), 2u);
+  EXPECT_NE(engine_->status().last_failure.find("loaded another model (other)"), std::string::npos);
+  EXPECT_NE(engine_->status().state, GroupState::kReady);
+}
+
+TEST_F(EngineFailureTest, AModelWhoseFilesComeBackIsServedAgain) {
+  auto options = options_for(1);
+  options.replay_on_failure = true;
+  FakeGroupOptions dying;
+  dying.die_at_step = 3;
+  FakeGroupOptions other;
+  other.fingerprint = "other";
+  start(options, {dying, other, FakeGroupOptions{}});
+  auto recorder = std::make_shared<Recorder>();
+  const GenerationRequest request = request_of(10, 30);
+  submit(request, recorder);
+  EXPECT_EQ(recorder->wait().reason, FinishReason::kLength);
+  EXPECT_EQ(recorder->tokens(), expected_tokens(request));
+  EXPECT_EQ(engine_->status().model_fingerprint, "fake");
 }
 
 TEST_F(EngineFailureTest, ARequestThatKillsEveryGroupIsGivenUp) {

@@ -75,6 +75,10 @@ TEST(HealthChecks, CordonAndStopDiffer) {
   EXPECT_EQ(codes({status, {}}), Codes{"DRAINING"});
   status.cordon_reason = "new disks";
   EXPECT_EQ(codes({status, {}}), Codes{"CORDONED"});
+  status.handed_over_to = "http://next:8000";
+  status.since = 1e9;
+  EXPECT_EQ(codes({status, {}}), Codes{"HANDED_OVER"});
+  EXPECT_EQ(health_checks({status, {}})[0].details, Codes{"since 2001-09-09T01:46:40Z"});
 }
 
 TEST(HealthChecks, AModelThatCannotBeLoadedAgainIsAnError) {
@@ -92,10 +96,10 @@ TEST(HealthChecks, AModelThatCannotBeLoadedAgainIsAnError) {
 TEST(HealthChecks, EveryCodeIsDocumented) {
   std::ifstream file(std::string(CONCLAVE_SOURCE_DIR) + "/docs/conclavectl.md");
   const std::string page((std::istreambuf_iterator<char>(file)), {});
-  for (const char* code : {"GROUP_LOADING", "GROUP_FAILED", "GROUP_STOPPED", "GROUP_RESTARTED",
-                           "CORDONED", "DRAINING", "RANK_DOWN", "RANK_SILENT", "RANK_STUCK",
-                           "KV_NEARLY_FULL", "QUEUE_LONG", "EXPERTS_IMBALANCED", "MODEL_GONE",
-                           "MODEL_CHANGED", "MODEL_UNREACHABLE"}) {
+  for (const char* code :
+       {"GROUP_LOADING", "GROUP_FAILED", "GROUP_STOPPED", "GROUP_RESTARTED", "CORDONED",
+        "HANDED_OVER", "DRAINING", "RANK_DOWN", "RANK_SILENT", "RANK_STUCK", "KV_NEARLY_FULL",
+        "QUEUE_LONG", "EXPERTS_IMBALANCED", "MODEL_GONE", "MODEL_CHANGED", "MODEL_UNREACHABLE"}) {
     EXPECT_NE(page.find("| `" + std::string(code) + "` |"), std::string::npos) << code;
   }
 }
