@@ -36,6 +36,9 @@ Result map(Budget& budget, const Value& input, const Arguments& arguments) {
   if (!input.truthy()) return make_sequence(SequenceKind::kIterator, {});
   ASSIGN_OR_RETURN(std::vector<Value> elements, elements_of(budget, input));
   if (arguments.positional.empty()) {
+    if (arguments.named.empty()) {
+      return absl::InvalidArgumentError("map requires a filter argument");
+    }
     return map_attribute(budget, std::move(elements), arguments);
   }
   const Value& name = arguments.positional[0];

@@ -66,8 +66,14 @@ absl::StatusOr<std::string> join_texts(Budget& budget, std::string_view separato
 
 std::string capitalize_text(std::string_view text) {
   if (text.empty()) return "";
-  const size_t first = decode_rune(text).bytes;
-  return to_upper(text.substr(0, first)) + to_lower(text.substr(first));
+  const DecodedRune first = decode_rune(text);
+  if (first.bytes == 1 && first.code_point >= 0x80) {
+    return std::string(text.substr(0, 1)) + to_lower(text.substr(1));
+  }
+  // Lowered as a whole, as the letters before decide what a final sigma is.
+  const std::string lower = to_lower(text);
+  const size_t first_lowered = to_lower(text.substr(0, first.bytes)).size();
+  return title_of(first.code_point) + lower.substr(first_lowered);
 }
 
 absl::StatusOr<std::string> center_text(Budget& budget, std::string_view text, int64_t width,
