@@ -106,7 +106,7 @@ absl::StatusOr<Value> split_method(Budget& budget, const Value& self,
     pieces = from_right ? split_at_from_right(self.text(), *separator, limit)
                         : split_at(self.text(), *separator, limit);
   }
-  RETURN_IF_ERROR(budget.charge_bytes(pieces.size() * sizeof(Value) + self.text().size()));
+  RETURN_IF_ERROR(budget.charge_bytes(pieces.size() * kTextValueBytes + self.text().size()));
   return make_string_list(pieces);
 }
 
@@ -116,7 +116,7 @@ absl::StatusOr<Value> splitlines_method(Budget& budget, const Value& self,
                    BoundArguments::bind("splitlines", arguments, {"keepends"}));
   ASSIGN_OR_RETURN(const int64_t keep_ends, bound.integer(0, 0));
   const auto lines = split_lines(self.text(), keep_ends != 0);
-  RETURN_IF_ERROR(budget.charge_bytes(lines.size() * sizeof(Value) + self.text().size()));
+  RETURN_IF_ERROR(budget.charge_bytes(lines.size() * kTextValueBytes + self.text().size()));
   return make_string_list(lines);
 }
 

@@ -188,7 +188,7 @@ absl::StatusOr<std::vector<Value>> elements_of(Budget& budget, const Value& valu
   if (value.is_string()) {
     std::vector<Value> characters;
     for (std::string_view rest = value.text(); !rest.empty();) {
-      RETURN_IF_ERROR(budget.charge_bytes(2 * sizeof(Value)));
+      RETURN_IF_ERROR(budget.charge_bytes(kTextValueBytes));
       RETURN_IF_ERROR(budget.check_size(characters.size() * sizeof(Value)));
       const size_t bytes = decode_rune(rest).bytes;
       characters.push_back(Value::string(rest.substr(0, bytes)));

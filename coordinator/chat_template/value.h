@@ -115,6 +115,9 @@ class Value {
 // Of two numbers, exactly: an int is not rounded to compare with a float.
 std::partial_ordering compare_numbers(const Value& a, const Value& b);
 
+// What a short text costs as a value of its own, allocations included; for budgets.
+inline constexpr size_t kTextValueBytes = 4 * sizeof(Value);
+
 enum class SequenceKind { kList, kTuple, kRange, kKeys, kValues, kItems, kIterator };
 
 // Everything that holds values in order. An iterator (what map, select, reverse and the like return)
