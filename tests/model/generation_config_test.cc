@@ -47,12 +47,12 @@ TEST(GenerationConfig, WrongTypesAreSentences) {
               HasSubstr("\"top_p\" is 1.5, expected a number from 0 to 1"));
   EXPECT_THAT(message(R"({"top_k": 1.5})"), HasSubstr("expected an integer"));
   EXPECT_THAT(message(R"({"eos_token_id": "</s>"})"), HasSubstr("\"eos_token_id\""));
-  EXPECT_THAT(message(R"({"eos_token_id": [1, -2]})"), HasSubstr("list of integers"));
+  EXPECT_THAT(message(R"({"eos_token_id": [1, 2.5]})"), HasSubstr("a token id or a list of them"));
   EXPECT_THAT(message(R"({"repetition_penalty": 0})"), HasSubstr("above 0"));
   EXPECT_THAT(message("nonsense"), HasSubstr("not valid JSON"));
 }
 
-TEST(ModelDescription, GenerationConfigDecidesTheStopTokens) {
+TEST(ModelDescription, GenerationEndsAtTheTokensOfBothFiles) {
   auto read = read_model_description(golden_folder("mixtral"));
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_THAT(read->spec.eos_ids, ElementsAre(2, 3));
@@ -69,13 +69,29 @@ TEST(ModelDescription, WithoutGenerationConfigTheConfigDecides) {
   EXPECT_FALSE(read->generation.temperature.has_value());
 }
 
-TEST(ModelDescription, IdsOutsideTheVocabularyAreDropped) {
+TEST(ModelDescription, IdsOutsideTheVocabularyAreSetApart) {
   TempFolder folder;
   write_text(folder.file("config.json"), file_text(golden_folder("mixtral") + "/config.json"));
-  write_text(folder.file("generation_config.json"), R"({"eos_token_id": [5, 511, 512, 100000]})");
+  write_text(folder.file("generation_config.json"),
+             R"({"eos_token_id": [5, -3, 511, 2, 512, 100000, 99999999999]})");
   auto read = read_model_description(folder.path());
   ASSERT_TRUE(read.ok()) << read.status();
-  EXPECT_THAT(read->spec.eos_ids, ElementsAre(5, 511));
+  EXPECT_THAT(read->spec.eos_ids, ElementsAre(2, 5, 511));
+  EXPECT_THAT(read->spec.eos_outside, ElementsAre(-1, 512, 100000, -1));
+}
+
+TEST(ModelDescription, AFamilysDefaultCountsWhereNoFileHasAnEnd) {
+  TempFolder folder;
+  auto config = nlohmann::json::parse(file_text(golden_folder("mixtral") + "/config.json"));
+  config.erase("eos_token_id");
+  write_text(folder.file("config.json"), config.dump());
+  auto by_family = read_model_description(folder.path());
+  ASSERT_TRUE(by_family.ok()) << by_family.status();
+  EXPECT_THAT(by_family->spec.eos_ids, ElementsAre(2));
+  write_text(folder.file("generation_config.json"), R"({"eos_token_id": 7})");
+  auto by_file = read_model_description(folder.path());
+  ASSERT_TRUE(by_file.ok()) << by_file.status();
+  EXPECT_THAT(by_file->spec.eos_ids, ElementsAre(7));
 }
 
 TEST(ModelDescription, ABrokenGenerationConfigIsAnErrorNotAnAbsence) {

@@ -228,7 +228,7 @@ def main():
         if done.returncode != 0:
             print(f"the program ended with {done.returncode}: {done.stderr[-2000:]}")
             return 1
-        ours = [json.loads(line) for line in done.stdout.splitlines()]
+        ours = [json.loads(line) for line in done.stdout.rstrip("\n").split("\n")]
         theirs = [expected(job) for job in jobs]
     if len(ours) != len(jobs):
         print(f"{len(ours)} answers for {len(jobs)} folders")
