@@ -417,7 +417,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadConfig{"PreGateEmpty", "pre_gate", json::object(), "distance"},
         BadConfig{"PreGateZero", "pre_gate", {{"distance", 0}}, "is 0, expected an integer from 1"},
         BadConfig{"Ladder", "ladder_residual", "on", "expected true or false"},
-        BadConfig{"Eos", "eos_token_id", {{"id", 3}}, "expected an integer"},
+        BadConfig{"Eos", "eos_token_id", {{"id", 3}}, "expected a token id or a list of them"},
         BadConfig{"Theta", "rope_parameters", {{"rope_theta", -1}}, "rope_theta\" is -1"}),
     [](const auto& info) { return info.param.name; });
 
