@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
 #include "base/status_macros.h"
 #include "cli/commands.h"
 #include "cli/exit_codes.h"
+#include "coordinator/http/api_key_file.h"
 #include "coordinator/http/client/http_client.h"
 
 namespace conclave::cli {
@@ -70,8 +70,7 @@ absl::Status ask(AskOptions o) {
   coordinator::HttpClient::Options options;
   ASSIGN_OR_RETURN(options.endpoint, coordinator::parse_http_endpoint(o.endpoint));
   if (!o.api_key_file.empty()) {
-    ASSIGN_OR_RETURN(options.api_key, read_file(o.api_key_file, 1 << 16));
-    options.api_key = options.api_key.substr(0, options.api_key.find_first_of("\r\n"));
+    ASSIGN_OR_RETURN(options.api_key, coordinator::first_api_key(o.api_key_file));
   }
   options.timeout = std::chrono::seconds(o.timeout_s);
   const auto client = coordinator::HttpClient::create(options);

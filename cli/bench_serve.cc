@@ -2,11 +2,11 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "base/file.h"
 #include "base/status_macros.h"
 #include "cli/bench_commands.h"
 #include "cli/exit_codes.h"
 #include "cli/load_report.h"
+#include "coordinator/http/api_key_file.h"
 #include "coordinator/http/client/http_client.h"
 
 namespace conclave::cli {
@@ -33,8 +33,7 @@ absl::Status run(BenchServeOptions o) {
   coordinator::HttpClient::Options options;
   ASSIGN_OR_RETURN(options.endpoint, coordinator::parse_http_endpoint(o.endpoint));
   if (!o.api_key_file.empty()) {
-    ASSIGN_OR_RETURN(options.api_key, read_file(o.api_key_file, 1 << 16));
-    options.api_key = options.api_key.substr(0, options.api_key.find_first_of("\r\n"));
+    ASSIGN_OR_RETURN(options.api_key, coordinator::first_api_key(o.api_key_file));
   }
   const auto client = coordinator::HttpClient::create(options);
   if (o.load.model.empty()) {

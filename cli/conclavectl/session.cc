@@ -5,9 +5,9 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
 #include "base/status_macros.h"
 #include "cli/exit_codes.h"
+#include "coordinator/http/api_key_file.h"
 
 namespace conclave::ctl {
 namespace {
@@ -88,10 +88,10 @@ absl::Status Session::connect() {
   coordinator::HttpClient::Options options;
   ASSIGN_OR_RETURN(options.endpoint, coordinator::parse_http_endpoint(options_.endpoint));
   if (!options_.key_file.empty()) {
-    const auto text = read_file(options_.key_file, 1 << 16);
+    const auto key = coordinator::first_api_key(options_.key_file);
     // An unreadable file is a wrong value, not a missing request or rank.
-    if (!text.ok()) return absl::InvalidArgumentError(text.status().message());
-    options.api_key = text->substr(0, text->find_first_of("\r\n"));
+    if (!key.ok()) return absl::InvalidArgumentError(key.status().message());
+    options.api_key = *key;
   }
   options.timeout = std::chrono::milliseconds(static_cast<int64_t>(options_.timeout_seconds * 1000));
   client_ = coordinator::HttpClient::create(std::move(options));

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/status_macros.h"
 
@@ -134,6 +135,12 @@ absl::StatusOr<std::vector<ApiKeyLine>> parse_api_key_lines(std::string_view tex
   if (!keys.empty()) return keys;
   return absl::InvalidArgumentError(absl::StrCat(
       std::string(source), ": holds no key; write one key a line, or serve without the file"));
+}
+
+absl::StatusOr<std::string> first_api_key(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, read_file(path, size_t{1} << 20));
+  ASSIGN_OR_RETURN(const std::vector<ApiKeyLine> keys, parse_api_key_lines(text, path));
+  return keys.front().secret;
 }
 
 absl::Status check_api_key_file(const std::string& path) {

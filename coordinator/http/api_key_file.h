@@ -21,6 +21,8 @@ struct ApiKeyLine {
 // At least one. INVALID_ARGUMENT: "SOURCE:LINE: what is wrong"; never says a key.
 absl::StatusOr<std::vector<ApiKeyLine>> parse_api_key_lines(std::string_view text,
                                                             std::string_view source);
+// What a client of that file sends: its first key.
+absl::StatusOr<std::string> first_api_key(const std::string& path);
 // PERMISSION_DENIED if the group or others may write the file. That they may read it is logged as a
 // warning. NOT_FOUND.
 absl::Status check_api_key_file(const std::string& path);

@@ -161,7 +161,7 @@ void Connection::on_head() {
   request.peer = peer_;
   cors_headers_ = host_->options.cors.answer_headers(request);
   if (answer_from_head(request)) return;
-  if (request.has_body()) {
+  if (parser_.framing().has_body()) {
     deadline_ns_ = steady_now_ns() + to_ns(host_->options.body_timeout);
     body_share_ = std::make_shared<BodyShare>(host_->bodies);
   }

@@ -16,38 +16,18 @@
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/strand.hpp>
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <unordered_map>
 
 #include "coordinator/http/body_budget.h"
-#include "coordinator/http/http_server.h"
+#include "coordinator/http/connection_host.h"
 #include "coordinator/http/request_parser.h"
 #include "coordinator/http/response_text.h"
 
 namespace conclave::coordinator {
 
 class ConnectionResponder;
-
-class Connection;
-
-// What connections need of their server. Each connection shares it, so that a responder which
-// outlives the server still finds an event loop to be dropped into.
-struct ConnectionHost {
-  boost::asio::io_context io;
-  HttpServerOptions options;
-  HttpHandler handler;
-  std::shared_ptr<BodyBudget> bodies;
-  std::atomic<bool> stopping{false};  // no further requests
-  std::atomic<bool> stopped{false};   // the event loop does not run any more
-
-  std::mutex mutex;
-  std::condition_variable connection_closed;
-  std::unordered_map<const Connection*, std::weak_ptr<Connection>> open;
-};
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:

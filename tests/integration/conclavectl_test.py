@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import pty
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -241,6 +242,7 @@ def test_trace_and_logs(ctl, cluster, folder):
     check({0, 1} <= {log["rank"] for log in logged} and all(len(log["lines"]) <= 128 for log in logged), [log["rank"] for log in logged])
     ctl.table("logs", "--ranks", sees=["rank 0: {", "rank 1: {"])
     lines = ctl.run("logs").stdout.splitlines()  # as they were logged: in this cluster as JSON
+    check(any(r["message"] == "admin act" and r["by"] == "key operator" and "log-level" in r["act"] for r in records(cluster)), "who changed the level")
     check(any(json.loads(line)["message"] == "log level changed" for line in lines), lines)
 
 
@@ -501,12 +503,12 @@ def main():
     with tempfile.TemporaryDirectory() as text:
         folder = pathlib.Path(text)
         key = folder / "admin-key"
-        key.write_text("top-secret-key\n")
+        key.write_text("# of this test\ntop-secret-key name=operator\n")
         (folder / "serve.toml").write_text('max-queue = 77\nmax-running = 33\nlog-format = "json"\nvllm-metric-names = true\n')
         with Cluster("--config", str(folder / "serve.toml"), "--max-running", "40", "--admin-key-file", str(key), "--admin-socket", str(folder / "admin.sock"),
                      "--state-dir", str(folder / "state"), transport="local", env=SLOW) as cluster:
             cluster.key = {"Authorization": "Bearer top-secret-key"}
-            (cluster.folder / "key").write_text("top-secret-key\n")
+            shutil.copy(key, cluster.folder / "key")
             os.symlink(folder / "admin.sock", cluster.folder / "admin.sock")
             ctl = Ctl(cluster.admin_url, cluster.folder / "key")
             for test in (lambda: test_ready_is_no_client(cluster), lambda: test_looking(ctl, cluster), lambda: test_rate_after_a_burst(ctl, cluster),

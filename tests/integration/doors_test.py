@@ -141,9 +141,10 @@ class AdminDoor(unittest.TestCase):
             self.assertIn(f"uid {os.geteuid()}", line)
             self.assertIn("peer=127.0.0.1:", line)
             self.assertIn(" info ", line)
-        before = self.server.log().count("admin request refused")
-        self.ask("POST", "/admin/v1/undrain", {}, {"Host": "evil.example"})
-        self.assertGreater(self.server.log().count("admin request refused"), before)
+        for _ in range(50):
+            self.assertEqual(self.ask("POST", "/admin/v1/undrain", {}, {"Host": "evil.example"}).status, 403)
+        refused = self.server.log().count("admin request refused")
+        self.assertTrue(0 < refused < 50, refused)  # a flood of them does not flood the log
         self.assertEqual(json.loads((self.folder / "state/documents/kept.json").read_text())["version"], 1)
 
     def test_a_body_that_is_not_understood_is_no_request(self):

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <string>
 
 #include "base/file.h"
 #include "base/log.h"
+#include "coordinator/http/api_key_file.h"
 
 namespace conclave::coordinator {
 namespace {
@@ -123,6 +125,17 @@ TEST(ApiKeys, AFileThatOthersMayWriteIsRefused) {
   ASSERT_EQ(::chmod(path.c_str(), 0644), 0);
   EXPECT_TRUE(ApiKeys::from_file(path).ok());
   EXPECT_EQ(log_record_count(LogLevel::kWarning), warnings + 1);
+}
+
+TEST(ApiKeys, AClientOfTheFileSendsItsFirstKeyWithoutItsSettings) {
+  const std::string path = testing::TempDir() + "first-key-" + std::to_string(::getpid());
+  ASSERT_TRUE(
+      write_file_atomically(path, "# ours\n\nsk-one name=alice weight=2\nsk-two\n", 0600).ok());
+  EXPECT_EQ(*first_api_key(path), "sk-one");
+  ASSERT_TRUE(write_file_atomically(path, "# none\n", 0600).ok());
+  EXPECT_FALSE(first_api_key(path).ok());
+  ::unlink(path.c_str());
+  EXPECT_FALSE(first_api_key(path).ok());
 }
 
 }  // namespace
