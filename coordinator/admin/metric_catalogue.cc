@@ -200,7 +200,7 @@ constexpr std::string_view kIntroduction =
     "dashboards read, with the labels `model_name` and `engine`; there `reason` is called "
     "`finished_reason`.\n\n"
     "What `/ready` generates to prove that the cluster lives shows in steps, ranks and gauges; no "
-    "request, token or latency of clients counts it.\n\n"
+    "request, token or latency of clients counts it. The start-up check shows nowhere.\n\n"
     "Cost: `conclave bench metrics` measures what one generated token adds to the coordinator; see "
     "[benchmarks.md](benchmarks.md).\n";
 

@@ -128,6 +128,11 @@ Metrics::Metrics(Options options)
     families_->cache_hits.Add({{"tier", tier}});
     families_->cache_misses.Add({{"tier", tier}});
   }
+  // Without keys as well, so that the metrics are there.
+  families_->key_running.Add({{"key", "other"}});
+  families_->key_waiting.Add({{"key", "other"}});
+  for (const char* kind : {"prompt", "generation"})
+    families_->key_tokens.Add({{"key", "other"}, {"kind", kind}});
   families_->build_info.Add({{"version", options_.version}, {"model", options_.model}}).Set(1);
   Metrics::group_state(GroupState::kStarting);
 }
