@@ -355,7 +355,10 @@ int serve(const ServeOptions& o) {
   if (!cluster.ok()) return report(cluster.status());
   signals.on_hangup([&] { reload(**cluster); });
   const absl::StatusOr<StopReason> reason = watch(signals, o, **cluster);
-  if (!reason.ok()) return report(reason.status());
+  if (!reason.ok()) {
+    cluster->reset();  // first: what ranks still say must not hide the sentence
+    return report(reason.status());
+  }
   if (reason->successor) {
     hand_over(signals, o, *reason->successor, **cluster);
     return kExitOk;

@@ -63,6 +63,11 @@ EngineImpl::EngineImpl(EngineOptions options, placement::PlacementTable table,
   status_.compute = compute_type_name(options_.configure.compute);
   status_.transport = options_.transport;
   status_.placement_epoch = rollout_.table().epoch();
+  // Somebody may ask before the engine's thread has said anything.
+  state_since_ = unix_time();
+  status_.ranks.resize(static_cast<size_t>(options_.ranks));
+  for (int32_t rank = 0; rank < options_.ranks; ++rank)
+    status_.ranks[static_cast<size_t>(rank)].rank = rank;
 }
 
 EngineImpl::~EngineImpl() {
@@ -502,7 +507,7 @@ void EngineImpl::publish(Time now, bool force) {
   {
     const std::lock_guard lock(mutex_);
     in_transit_ = 0;
-    if (status_.state != state || state_since_ == 0) state_since_ = unix_time();
+    if (status_.state != state) state_since_ = unix_time();
     status_.state = state;
     status_.checking = checking;
     status_.warning = check_warning_;

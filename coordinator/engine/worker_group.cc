@@ -391,7 +391,11 @@ void WorkerGroup::check_silence(Time now) {
 
 void WorkerGroup::check_exit(Time now) {
   const auto exit = transport_->poll_exit();
-  if (exit) fail(exit_text(*exit, now), now);
+  if (exit) return fail(exit_text(*exit, now), now);
+  // A launcher that hangs while it ends the others has said enough.
+  const bool coming_up = state_ == GroupState::kStarting || state_ == GroupState::kLoading;
+  if (coming_up && transport_->rank_end())
+    fail(exit_text("its launcher still runs", now), now);
 }
 
 void WorkerGroup::check_restart(Time now) {

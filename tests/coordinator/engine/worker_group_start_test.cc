@@ -141,6 +141,15 @@ TEST_F(WorkerGroupStartTest, ALauncherThatSaysNothingIsNotWaitedForLong) {
               HasSubstr("rank 0 (host host0, pid 1000) closed its connection while loading"));
 }
 
+TEST_F(WorkerGroupStartTest, ALauncherThatHangsAfterADeathIsNotWaitedFor) {
+  begin(2, 3);
+  launch_.rank_end = RankEnd{1, "north", "was killed by signal 9 (Killed)"};
+  poll_until_state(GroupState::kFailed);
+  EXPECT_THAT(group_->last_failure(), HasSubstr("rank 1 (host north) was killed by signal 9"));
+  EXPECT_TRUE(launch_.stopped);
+  restart();
+}
+
 TEST_F(WorkerGroupStartTest, DeathsAreRetriedAndThenGivenUp) {
   begin(1, 3);
   for (int attempt = 1; attempt <= 3; ++attempt) {
