@@ -41,7 +41,7 @@ void add_serve_flags(CLI::App& app, ServeOptions* o) {
   app.add_option("--api-key-file", o->api_key_file, "keys, one a line, that guard all but /health and /ready")
       ->envname("CONCLAVE_API_KEY_FILE");
   app.add_option("--cors-origin", o->cors_origins,
-                 "origins (https://app.example) whose pages may use the API from a browser, '*' for all, or none (the default)")
+                 "origins (https://app.example) whose pages may use the API from a browser; '*' (the default): all; none")
       ->envname("CONCLAVE_CORS_ORIGIN")->delimiter(',');
   app.add_option("--max-queue", o->group.max_queue, "accepted requests that wait; above: 429")->envname("CONCLAVE_MAX_QUEUE");
   app.add_option("--generation-defaults", o->generation_defaults,

@@ -34,7 +34,7 @@ struct ServeOptions {
   std::string secret_file;
   std::string served_model_name;
   std::string api_key_file;
-  std::vector<std::string> cors_origins;
+  std::vector<std::string> cors_origins{"*"};
   std::string generation_defaults = "model";
   std::string endpoint_file;
   std::string admin_endpoint_file;

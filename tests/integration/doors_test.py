@@ -241,16 +241,20 @@ class Flags(unittest.TestCase):
         self.assertIn("is no origin", self.refused("--cors-origin", "page.example"))
         self.assertIn("--max-bodies-mib 4", self.refused("--max-bodies-mib", "4", "--max-body-mib", "8"))
 
-    def test_without_the_flag_a_preflight_gets_no_leave_and_asks_for_no_key(self):
+    def test_a_preflight_asks_for_no_key_whatever_pages_may_do(self):
         with tempfile.TemporaryDirectory() as folder:
             keys = pathlib.Path(folder) / "keys"
             keys.write_text("sk-test\n")
             keys.chmod(0o600)
-            with cluster.Cluster("--api-key-file", str(keys), ranks=1, transport="local") as server:
-                answer = server.request("OPTIONS", "/v1/chat/completions",
-                                        headers={"Origin": "http://page.example", "Access-Control-Request-Method": "POST"})
-                self.assertEqual(answer.status, 204)
-                self.assertFalse([name for name in answer.headers if name.lower().startswith("access-control")])
+            for flags, leave in (((), "*"), (("--cors-origin", "none"), None)):
+                with self.subTest(flags=flags), cluster.Cluster("--api-key-file", str(keys), *flags, ranks=1, transport="local") as server:
+                    answer = server.request("OPTIONS", "/v1/chat/completions",
+                                            headers={"Origin": "http://page.example", "Access-Control-Request-Method": "POST"})
+                    self.assertEqual((answer.status, answer.headers.get("Access-Control-Allow-Origin")), (204, leave))
+                    granted = [name for name in answer.headers if name.lower().startswith("access-control")]
+                    self.assertEqual(bool(granted), leave is not None)
+                    self.assertNotIn("Access-Control-Allow-Credentials", granted)
+
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ VENDOR = {
     r"^coin/": ("expert_placement/ilp",),
     r"^boost/beast": ("coordinator/http", "coordinator/admin", "bench"),
     r"^boost/asio": ("coordinator/http", "coordinator/admin", "comm/channel", "bench"),
-    r"^pcre2": ("coordinator/tokenizer",),
+    r"^pcre2": ("coordinator/tokenizer", "coordinator/chat_template"),
     r"^utf8proc": ("coordinator/tokenizer", "coordinator/chat_template"),
     r"^CLI/": ("cli",),
 }
