@@ -46,7 +46,7 @@ TEST(TcpChannel, ARankOfAnotherVersionIsToldBothVersions) {
   EXPECT_EQ(answer.type, kRejectFrame);
   EXPECT_EQ(header.version, kProtocolVersion);
   const std::string text = text_of(answer.payload);
-  EXPECT_NE(text.find("version 77, this program version 1"), std::string::npos) << text;
+  EXPECT_NE(text.find("version 77, this program version 2"), std::string::npos) << text;
   EXPECT_TRUE(rank.reads_end_of_stream());
 }
 
@@ -60,7 +60,7 @@ TEST(TcpChannel, ACoordinatorOfAnotherVersionIsAFailedPrecondition) {
   rank.write(frame_of(kRejectFrame, bytes_of("whatever version 78 says"), 78));
   const absl::Status status = connecting.get().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
-  EXPECT_TRUE(mentions(status, "speaks protocol version 78, this program version 1")) << status;
+  EXPECT_TRUE(mentions(status, "speaks protocol version 78, this program version 2")) << status;
 }
 
 TEST(TcpChannel, SomethingElseThanACoordinatorIsAnInvalidArgument) {

@@ -107,7 +107,7 @@ TEST(Handshake, ProofIsHmacSha256OfTheDocumentedLayout) {
     hex.push_back("0123456789abcdef"[static_cast<unsigned>(b) >> 4]);
     hex.push_back("0123456789abcdef"[static_cast<unsigned>(b) & 15u]);
   }
-  EXPECT_EQ(hex, "4dd739d721bfecd5ca074e71dd5d10979ef9e42caa84f24731eb3faeb653192c");
+  EXPECT_EQ(hex, "5686f0b9b240307c84584288370df76f70f7d4c5591fdb7e8c93993ab517146e");
 }
 
 TEST(Handshake, BothSidesAgreeAndTheSecretNeverTravels) {

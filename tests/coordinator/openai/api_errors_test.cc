@@ -310,6 +310,8 @@ TEST_F(ApiErrorsTest, ReasoningEffortNeedsATemplateThatReadsIt) {
 }
 
 TEST_F(ApiErrorsTest, TokenizingAndBackAreBounded) {
+  constexpr size_t kLongPiece = size_t{1} << 20;
+  tokenizer_ = std::make_shared<FakeTokenizer>(std::vector{std::string(kLongPiece, 'x')});
   ApiServerOptions options;
   options.http.max_body_bytes = size_t{32} << 20;
   start(options);
@@ -317,8 +319,8 @@ TEST_F(ApiErrorsTest, TokenizingAndBackAreBounded) {
       post("/tokenize", R"({"prompt":")" + std::string(kMaxTokenizedTokens + 1, 'a') + "\"}");
   EXPECT_EQ(tokens.status, 400);
   EXPECT_EQ(error_of(tokens)["param"], "prompt");
-  std::string ids = "256";  // "Hello"
-  for (size_t bytes = 0; bytes <= kMaxDetokenizedBytes; bytes += 5) ids += ",256";
+  std::string ids = "256";
+  for (size_t bytes = 0; bytes <= kMaxDetokenizedBytes; bytes += kLongPiece) ids += ",256";
   const ClientResponse text = post("/detokenize", R"({"tokens":[)" + ids + "]}");
   EXPECT_EQ(text.status, 400);
   EXPECT_EQ(error_of(text)["param"], "tokens");
