@@ -39,7 +39,9 @@ std::unique_ptr<coordinator::GroupTransport> make_thread_transport(const GroupOp
   auto factory = std::shared_ptr<worker::KernelSetFactory>(make_kernel_set_factory(o.device, o.ranks));
   const int32_t ranks = o.ranks;
   const auto start = [group, factory, ranks]() -> absl::StatusOr<std::vector<std::unique_ptr<comm::ChannelPeer>>> {
-    RETURN_IF_ERROR(factory->check());
+    // A device that this machine lacks does not come by trying again.
+    if (const absl::Status usable = factory->check(); !usable.ok())
+      return absl::FailedPreconditionError(usable.message());
     group->reset();
     *group = worker::LocalWorkerGroup::start(ranks, factory.get());
     return (*group)->take_peers();

@@ -5,10 +5,15 @@
 namespace conclave::model {
 
 void take_outside(std::vector<int32_t>* ids, int32_t vocab, std::vector<int32_t>* outside) {
-  const auto known = [vocab](int32_t id) { return id >= 0 && id < vocab; };
-  const auto end = std::stable_partition(ids->begin(), ids->end(), known);
-  outside->insert(outside->end(), end, ids->end());
-  ids->erase(end, ids->end());
+  size_t kept = 0;
+  for (const int32_t id : *ids) {
+    if (id >= 0 && id < vocab) {
+      (*ids)[kept++] = id;
+    } else {
+      outside->push_back(id);
+    }
+  }
+  ids->resize(kept);
 }
 
 void add_missing(const std::vector<int32_t>& more, std::vector<int32_t>* ids) {

@@ -61,10 +61,10 @@ void WorkerGroup::begin_incarnation(Time now) {
         inbox->put(NewConnection{incarnation, std::move(peer)});
       });
   if (status.ok()) return;
-  const bool no_program = absl::IsNotFound(status) || absl::IsPermissionDenied(status) ||
-                          absl::IsInvalidArgument(status);
+  const bool lasting = absl::IsNotFound(status) || absl::IsPermissionDenied(status) ||
+                       absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status);
   fail(absl::StrCat("the worker group cannot start: ", std::string(status.message())), now,
-       no_program ? FailureKind::kRefusal : FailureKind::kDeath);
+       lasting ? FailureKind::kRefusal : FailureKind::kDeath);
 }
 
 std::vector<GroupEvent> WorkerGroup::poll(Time now) {

@@ -326,7 +326,7 @@ class Ready(Folder):
             self.assertEqual(answer["error"]["code"], "draining")
             status = server.get("/admin/v1/status", url=server.admin_url).json()["readiness"]
             self.assertEqual([status["ready"], status["reason"], status["since"]], [False, answer["reason"], answer["since"]])
-            server.post("/admin/v1/uncordon", {}, url=server.admin_url)
+            server.post("/admin/v1/undrain", {}, url=server.admin_url)
             cluster.wait_for("ready", lambda: server.get("/ready").status == 200, 60)
 
     def test_after_a_failure(self):
