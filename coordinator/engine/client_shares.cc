@@ -74,13 +74,14 @@ size_t ClientShares::active() const {
 }
 
 std::vector<ClientAccount*> ClientShares::by_merit() {
+  const auto better = [](const ClientAccount* a, const ClientAccount* b) {
+    return a->merit() > b->merit();
+  };
   std::vector<ClientAccount*> clients;
   for (ClientAccount& client : clients_) {
-    if (!client.running.empty()) clients.push_back(&client);
+    if (client.running.empty()) continue;
+    clients.insert(std::upper_bound(clients.begin(), clients.end(), &client, better), &client);
   }
-  std::stable_sort(
-      clients.begin(), clients.end(),
-      [](const ClientAccount* a, const ClientAccount* b) { return a->merit() > b->merit(); });
   return clients;
 }
 

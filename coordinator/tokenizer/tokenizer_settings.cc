@@ -237,12 +237,18 @@ absl::Status SettingsReader::name_standard_tokens() {
     set_named(named_, "pad_token", TokenSpec::special_text(std::move(pad)));
   }
   // New tokens are numbered in the order of kStandard.
-  std::stable_sort(named_.begin(), named_.end(), [](const auto& a, const auto& b) {
+  const auto earlier = [](const auto& a, const auto& b) {
     const auto rank = [](const auto& entry) {
       return std::find(std::begin(kStandard), std::end(kStandard), entry.first);
     };
     return rank(a) < rank(b);
-  });
+  };
+  NamedTokens ordered;
+  for (auto& entry : named_) {
+    const auto at = std::upper_bound(ordered.begin(), ordered.end(), entry, earlier);
+    ordered.insert(at, std::move(entry));
+  }
+  named_ = std::move(ordered);
   return absl::OkStatus();
 }
 
