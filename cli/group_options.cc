@@ -37,6 +37,7 @@ void add_group_flags(CLI::App& app, GroupOptions* o, bool need_model) {
   auto* model = app.add_option("-m,--model", o->model, "model folder (config.json, *.safetensors, tokenizer.json)")
                     ->envname("CONCLAVE_MODEL");
   if (need_model) model->required();
+  o->need_model = need_model;
   app.add_option("-r,--ranks", o->ranks, "ranks of the worker group")->envname("CONCLAVE_RANKS");
   app.add_option("-t,--threads", o->threads, "threads of each rank; 0: cores of the host / its ranks")
       ->envname("CONCLAVE_THREADS");
@@ -158,7 +159,7 @@ absl::Status prepare(GroupOptions* o) {
     if (value < 0) return absl::InvalidArgumentError(absl::StrCat(flag, " is ", value, ", expected 0 or more"));
   }
   if (o->ranks > 4096) return absl::InvalidArgumentError(absl::StrCat("--ranks is ", o->ranks, ", expected at most 4096"));
-  if (!o->model.empty()) {
+  if (o->need_model || !o->model.empty()) {
     ASSIGN_OR_RETURN(o->model, model::resolve_model_folder(o->model));
   }
   if (!o->placement.empty()) {
@@ -212,6 +213,7 @@ absl::StatusOr<coordinator::EngineOptions> make_engine_options(const GroupOption
   if (!o.kv_memory.empty()) {
     ASSIGN_OR_RETURN(e.configure.kv_memory_bytes, parse_bytes(o.kv_memory));
   }
+  for (const std::string& note : spec.notes) log_warning(note);
   EndOfText end = end_of_text(spec, tokenizer);
   e.eos_ids = std::move(end.ids);
   for (const std::string& note : end.notes) log_warning(note);

@@ -24,6 +24,7 @@ namespace conclave::cli {
 
 struct GroupOptions {
   std::string model;
+  bool need_model = true;         // an empty name is one that was forgotten
   int32_t ranks = 1;
   int32_t threads = 0;            // per rank; 0: cores / ranks
   std::string transport = "auto"; // auto: mpi above one rank

@@ -19,6 +19,7 @@ namespace {
 
 struct PreflightOptions {
   std::string model;
+  bool model_given = false;  // an empty name is one that was forgotten
   std::string min_memory;
   double min_read_rate = 0;
   int32_t gpus = 0;
@@ -53,7 +54,7 @@ absl::Status check_node(PreflightOptions o) {
   report.node = o.links.node = node_name();
   if (o.gpus > 0) report.checks.push_back(check_gpus({o.gpus, o.links.nodes > 1}, o.libraries));
   report.checks.push_back(check_memory(memory));
-  if (!o.model.empty()) {
+  if (o.model_given) {
     ASSIGN_OR_RETURN(const std::string folder, model::resolve_model_folder(o.model));
     report.checks.push_back(check_model_files(folder, o.min_read_rate));
   }
@@ -106,7 +107,8 @@ void add_preflight_command(CLI::App& app, int* exit_code) {
       ->envname("CONCLAVE_CUDA_RUNTIME_LIBRARY");
   command->add_option("--nccl", o->libraries.nccl, "NCCL's library")
       ->envname("CONCLAVE_NCCL_LIBRARY");
-  command->callback([o, exit_code] {
+  command->callback([o, command, exit_code] {
+    o->model_given = command->count("--model") > 0;
     if (o->links.coordinator_address.empty()) o->links.coordinator_address = "127.0.0.1";
     *exit_code = report(o->judge ? run_judge(*o) : check_node(*o));
   });

@@ -189,7 +189,6 @@ absl::StatusOr<std::unique_ptr<Cluster>> start_cluster(ServeOptions o) {
   if (!o.ready_file.empty()) ::unlink(o.ready_file.c_str());
   ASSIGN_OR_RETURN(const model::ModelDescription description, read_model(o.group.model));
   if (o.generation_defaults == "model") RETURN_IF_ERROR(description.generation.unsupported);
-  for (const std::string& note : description.spec.notes) log_warning(note);
   ASSIGN_OR_RETURN(auto tokenizer, coordinator::Tokenizer::from_folder(o.group.model));
   ASSIGN_OR_RETURN(coordinator::EngineOptions engine_options,
                    make_engine_options(o.group, description.spec, tokenizer.get()));

@@ -61,7 +61,17 @@ std::optional<fs::path> hub_cache() {
   return std::nullopt;
 }
 
-absl::Status no_such_folder(const std::string& given, const fs::path& path) {
+// What people copy from a hub's page: without scheme, host, branch and revision.
+std::string hub_id_in(std::string text) {
+  for (const std::string_view prefix : {"https://", "http://", "hf://", "huggingface.co/"}) {
+    if (text.starts_with(prefix)) text.erase(0, prefix.size());
+  }
+  text = text.substr(0, text.find('@'));
+  return text.substr(0, text.find("/tree/"));
+}
+
+absl::Status no_such_folder(const std::string& typed, const fs::path& path) {
+  const std::string given = hub_id_in(typed);
   if (!looks_like_hub_id(given)) {
     return absl::NotFoundError(absl::StrCat(path.string(),
                                             ": there is no such folder; --model takes a folder "

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/file.h"
 #include "base/status_macros.h"
+#include "coordinator/chat_template/content_parts.h"
 #include "coordinator/chat_template/evaluator.h"
 #include "coordinator/chat_template/limited_template.h"
 #include "coordinator/chat_template/parser.h"
@@ -48,12 +49,14 @@ class JinjaTemplate final : public ChatTemplate {
   bool mentions(std::string_view text) const override {
     return parsed_.literals.contains(std::string(text));
   }
+  bool takes_content_parts() const override { return loops_over_content_; }
   const std::vector<std::string>& warnings() const override { return parsed_.warnings; }
 
  private:
   jinja::ParsedTemplate parsed_;
   const std::string name_;
   const jinja::RenderLimits limits_;
+  const bool loops_over_content_ = jinja::loops_over_content(parsed_.body.statements);
 };
 
 // Two templates of one model: transformers takes "tool_use" where a request has tools.
@@ -75,6 +78,9 @@ class TemplateWithTools final : public ChatTemplate {
   }
   bool mentions(std::string_view text) const override {
     return plain_->mentions(text) || tools_->mentions(text);
+  }
+  bool takes_content_parts() const override {
+    return plain_->takes_content_parts() || tools_->takes_content_parts();
   }
   const std::vector<std::string>& warnings() const override { return warnings_; }
 

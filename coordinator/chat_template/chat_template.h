@@ -32,6 +32,9 @@ class ChatTemplate {
   // Whether one of its string literals is this text: a template that compares a role with
   // "developer" knows that role.
   virtual bool mentions(std::string_view text) const = 0;
+  // Whether it loops over a message's content: it then wants a list of parts where the client sent
+  // one. Others get one text.
+  virtual bool takes_content_parts() const = 0;
   // Sentences "chat template FILE, line N: ..." on what fails if a conversation reaches it: unknown
   // filters and tests below an if, functions that nobody provides. For the log at start and for
   // inspect.

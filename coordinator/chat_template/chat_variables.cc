@@ -83,6 +83,8 @@ absl::StatusOr<Json> chat_variables(ChatVariables chat) {
     Json message = without_nulls(chat.messages[i]);
     if (!chat.knows_developer && message.contains("role") && message["role"] == "developer")
       message["role"] = "system";
+    if (const auto parts = chat.content_parts.find(i); parts != chat.content_parts.end())
+      message["content"] = std::move(parts->second);
     alias_reasoning(message);
     RETURN_IF_ERROR(parse_tool_calls(message, i));
     messages.push_back(std::move(message));

@@ -1,6 +1,7 @@
 #ifndef CONCLAVE_COORDINATOR_CHAT_TEMPLATE_CHAT_VARIABLES_H_
 #define CONCLAVE_COORDINATOR_CHAT_TEMPLATE_CHAT_VARIABLES_H_
 
+#include <cstddef>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,6 +14,9 @@ namespace conclave::coordinator {
 // What a conversation is to a chat template, whoever asks (the API, `conclave generate`).
 struct ChatVariables {
   nlohmann::ordered_json messages;  // an array of objects, as a client sends them
+  // By index of the message: the parts of a content that the client sent as a list, for a template
+  // that takes_content_parts(). Empty: content is the text in `messages`.
+  std::map<size_t, nlohmann::ordered_json> content_parts;
   bool knows_developer = false;  // the template has the role; else it is what it was before, system
   bool add_generation_prompt = true;
   std::map<std::string, std::string> special_tokens;  // "eos_token" -> its text

@@ -193,8 +193,31 @@ absl::StatusOr<std::string> unescape_string(std::string_view body) {
   return out;
 }
 
-std::optional<int64_t> parse_python_int(std::string_view text, int base, bool* beyond) {
-  text = strip(text, StripSide::kBoth);
+namespace {
+
+// Python reads the decimal digits of every script.
+std::string with_ascii_digits(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const DecodedRune rune = decode_rune(text);
+    if (rune.code_point > 0x7F && is_decimal(rune.code_point)) {
+      // Unicode lists each script's digits in order, ten in a row; rows may follow one another.
+      char32_t zero = rune.code_point;
+      while (is_decimal(zero - 1)) --zero;
+      out += static_cast<char>('0' + (rune.code_point - zero) % 10);
+    } else {
+      out.append(text.substr(0, rune.bytes));
+    }
+    text.remove_prefix(rune.bytes);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::optional<int64_t> parse_python_int(std::string_view given, int base, bool* beyond) {
+  const std::string ascii = with_ascii_digits(strip(given, StripSide::kBoth));
+  std::string_view text = ascii;
   bool negative = false;
   if (!text.empty() && (text[0] == '-' || text[0] == '+')) {
     negative = text[0] == '-';
@@ -219,7 +242,7 @@ std::optional<int64_t> parse_python_int(std::string_view text, int base, bool* b
 }
 
 std::optional<double> parse_python_float(std::string_view text) {
-  const std::string_view stripped = strip(text, StripSide::kBoth);
+  const std::string stripped = with_ascii_digits(strip(text, StripSide::kBoth));
   std::string_view digits = stripped;
   if (!digits.empty() && (digits[0] == '-' || digits[0] == '+')) digits.remove_prefix(1);
   const std::string word = to_lower(digits);

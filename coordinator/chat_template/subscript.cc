@@ -225,6 +225,11 @@ std::optional<int64_t> length_of(const Value& value) {
   if (value.is_undefined()) return 0;
   if (value.is_string()) return static_cast<int64_t>(rune_count(value.text()));
   if (const Dict* dict = value.as_dict()) return static_cast<int64_t>(dict->items().size());
+  if (LoopState* loop = value.as_loop()) {
+    const auto length = loop->attribute("length");
+    if (!length.ok() || !length->has_value() || !(*length)->is_int()) return std::nullopt;
+    return (*length)->integral();
+  }
   const Sequence* sequence = value.as_sequence();
   if (sequence == nullptr || sequence->kind == SequenceKind::kIterator) return std::nullopt;
   return static_cast<int64_t>(sequence->items.size());

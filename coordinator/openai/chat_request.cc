@@ -55,6 +55,19 @@ std::optional<std::string> content_text(FieldReader& reader, const Json& content
   return joined;
 }
 
+// The text parts as templates that loop over them read them.
+Json text_parts(const Json& content) {
+  Json parts = Json::array();
+  for (const Json& part : content) {
+    if (part.is_string()) {
+      parts.push_back({{"type", "text"}, {"text", part}});
+    } else if (part["type"] == "text") {
+      parts.push_back(part);
+    }
+  }
+  return parts;
+}
+
 std::optional<std::string> refusal_of_parts(const Json* content) {
   if (content == nullptr || !content->is_array()) return std::nullopt;
   for (const Json& part : *content) {
@@ -112,6 +125,14 @@ Json read_message(FieldReader& reader, const Json& message, const std::string& p
                 "invalid_type");
   }
   if (!reader.ok()) return nullptr;
+  // As other servers spell it: go on with this message instead of answering it.
+  for (const char* name : {"prefix", "partial"}) {
+    const Json* wish = fields.find(name);
+    if (wish == nullptr || *wish == false) continue;
+    reader.fail(path + "." + name, "'" + path + "." + name + "' is not supported: an answer is a message of its own.",
+                "unsupported_parameter");
+    return nullptr;
+  }
   Json out = message;
   out["content"] = std::move(*text);
   if (const auto refusal = refusal_of_parts(content)) {
@@ -149,6 +170,10 @@ void read_chat_prompt(FieldReader& reader, ChatPrompt* prompt) {
     prompt->messages.push_back(
         read_message(reader, (*messages)[i], "messages[" + std::to_string(i) + "]"));
     if (!reader.ok()) return;
+    const auto content = (*messages)[i].find("content");
+    if (content == (*messages)[i].end() || !content->is_array()) continue;
+    // Without a text part (a refusal alone) it is the empty text for every template.
+    if (Json parts = text_parts(*content); !parts.empty()) prompt->content_parts[i] = std::move(parts);
   }
   prompt->add_generation_prompt = reader.boolean("add_generation_prompt").value_or(true);
   prompt->reasoning_effort = reader.string("reasoning_effort");

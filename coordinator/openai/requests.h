@@ -5,6 +5,7 @@
 // the model (its name, vocabulary, context length) is checked later.
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -60,6 +61,7 @@ struct GenerationFields {
 // What a prompt is made of when a chat template writes it.
 struct ChatPrompt {
   Json messages;  // as sent, but content is a string
+  std::map<size_t, Json> content_parts;  // by message: the text parts of a content sent as a list
   bool add_generation_prompt = true;
   bool add_special_tokens = false;  // the template writes them itself
   std::optional<std::string> reasoning_effort;

@@ -94,8 +94,10 @@ std::optional<ApiError> encode_chat(const ServingContext& context, const ChatPro
                      .special_tokens = context.tokenizer->special_tokens(),
                      .reasoning_effort = prompt.reasoning_effort,
                      .arguments = prompt.template_arguments};
+  if (context.chat_template->takes_content_parts()) chat.content_parts = prompt.content_parts;
   const auto variables = chat_variables(std::move(chat));
-  const auto text = variables.ok() ? context.chat_template->render(*variables) : variables.status();
+  if (!variables.ok()) return bad_request(std::string(variables.status().message()), "messages", "invalid_value");
+  const auto text = context.chat_template->render(*variables);
   if (absl::IsInvalidArgument(text.status())) {
     return bad_request("The chat template refused the messages: " + std::string(text.status().message()),
                        "messages", "invalid_value");

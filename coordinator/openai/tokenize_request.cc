@@ -15,6 +15,9 @@ std::optional<ApiError> parse_tokenize_request(std::string_view body, TokenizeRe
   const auto add_special_tokens = reader.boolean("add_special_tokens");
   request->add_special_tokens = add_special_tokens.value_or(true);
   request->return_token_strs = reader.boolean("return_token_strs").value_or(false);
+  if (request->prompt.has_value() && reader.find("messages") != nullptr) {
+    reader.fail("messages", "Give either 'prompt' or 'messages', not both.", "invalid_value");
+  }
   if (!request->prompt.has_value()) {
     if (reader.ok() && reader.find("messages") == nullptr) {
       reader.fail("prompt", "Either 'prompt' or 'messages' is needed.",

@@ -276,5 +276,30 @@ TEST(ChatTemplate, LongConversationStaysWithinLimits) {
   EXPECT_EQ(text->size(), 2500 * (std::string("[user]b[assistant]b").size()));
 }
 
+TEST(ChatTemplate, KnowsWhetherItLoopsOverContent) {
+  const auto takes = [](const char* text) {
+    return (*ChatTemplate::parse(text, "t"))->takes_content_parts();
+  };
+  EXPECT_TRUE(takes("{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"));
+  EXPECT_TRUE(takes("{% macro say(content) %}{% if content is string %}{{ content }}{% else %}"
+                    "{% for p in content %}{{ p.text }}{% endfor %}{% endif %}{% endmacro %}"));
+  EXPECT_TRUE(takes("{% for m in messages %}{% if true %}{% for p in m['content'] %}{% endfor %}{% endif %}{% endfor %}"));
+  EXPECT_FALSE(takes("{% for m in messages %}{{ m.content }}{% endfor %}"));
+  EXPECT_FALSE(takes("{% for line in messages[0].content.split('x') %}{{ line }}{% endfor %}"));
+}
+
+TEST(ChatTemplate, NumbersInDigitsOfAllScripts) {
+  const auto text = [](const char* expression) {
+    return *(*ChatTemplate::parse(expression, "t"))->render(Json::object());
+  };
+  EXPECT_EQ(text("{{ '٣'|int }}|{{ '٣.٥'|float }}|{{ '１２'|int }}|{{ '-१२'|float }}|{{ '𝟙𝟘'|int }}"),
+            "3|3.5|12|-12.0|10");
+  EXPECT_EQ(text("{{ '½'|int }}|{{ '²'|int }}"), "0|0");
+}
+
+TEST(ChatTemplate, ALoopHasALength) {
+  EXPECT_EQ(*(*ChatTemplate::parse("{% for x in [5, 6] if x > 1 %}{{ loop|length }}{% endfor %}", "t"))->render(Json::object()), "22");
+}
+
 }  // namespace
 }  // namespace conclave::coordinator

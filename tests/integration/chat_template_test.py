@@ -47,6 +47,14 @@ class Rendering(unittest.TestCase):
         self.assertEqual(texts, ['[user|u|False||][assistant||False||r|True {"b": 1, "a": "x"}][tool|3|False||][function|4|True||]TrueTruenoneFalse7',
                                  "[user|u|False||][assistant||False|No.|][user|u|False||][assistant||False|Never.|][user|u|False||]TrueTruenoneFalse7"])
 
+    def test_parts_reach_a_template_that_loops_over_them(self):
+        parts = [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]
+        loops = "{% for m in messages %}{% if m.content is string %}S{{ m.content }}{% else %}{% for p in m.content %}[{{ p.text }}]{% endfor %}{% endif %}{% endfor %}"
+        self.assertEqual(self.rendered(loops, [parts, [USER]]), ["[a][b]", "Su"])
+        self.assertEqual(self.rendered("{{ messages[0].content }}", [parts]), ["a\nb"])
+        refused = self.rendered(loops, [[USER, {"role": "assistant", "content": "x", "prefix": True}]])[0]
+        self.assertEqual(refused["param"], "messages[1].prefix")
+
     def test_an_error_in_a_template_is_the_templates_and_an_exception_the_messages(self):
         template = "{% if messages[0].content == 'raise' %}{{ raise_exception('not so') }}{% endif %}\n{{ messages[0].missing.deeper }}"
         fault, refusal = self.rendered(template, [[USER], [{"role": "user", "content": "raise"}]])

@@ -20,6 +20,7 @@ class FakeTemplate : public ChatTemplate {
   absl::StatusOr<std::string> render(const nlohmann::ordered_json& variables) const override;
   bool uses_variable(std::string_view name) const override { return variables_used.contains(name); }
   bool mentions(std::string_view) const override { return false; }
+  bool takes_content_parts() const override { return false; }
   const std::vector<std::string>& warnings() const override { return no_warnings_; }
 
   std::set<std::string, std::less<>> variables_used;
