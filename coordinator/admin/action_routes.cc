@@ -133,6 +133,7 @@ void add_action_routes(Router& router, std::shared_ptr<const AdminParts> parts) 
   if (!parts->generate) return;
   for (const char* path : {"/v1/chat/completions", "/v1/completions"}) {
     router.add("POST", path, [parts](HttpRequest request, const std::string&, Responder responder) {
+      request.key = nullptr;  // an administrator's, which has no share among those of the API
       parts->generate(std::move(request), std::move(responder));
     });
   }

@@ -42,6 +42,9 @@ class StartupCheck::Listener : public GenerationListener {
   void on_end(GenerationEnd end) override {
     --state_->open;
     if (!end.error.ok()) state_->failure.Update(end.error);
+    // Ended by somebody before it proved anything.
+    if (end.error.ok() && end.reason == FinishReason::kCancelled)
+      state_->failure.Update(absl::UnavailableError("the start-up check was cancelled"));
   }
 
  private:

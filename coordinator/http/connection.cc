@@ -125,8 +125,10 @@ void Connection::on_bytes(std::string_view data) {
 
 void Connection::on_read_end(bool clean) {
   read_ended_ = true;
-  // With the whole answer queued, a client that only closed its sending side still gets it.
-  if (clean && state_ == State::kAnswering && answer_ == Answer::kComplete) {
+  // With the whole answer queued, or finished and written as the client takes it, a client that
+  // only closed its sending side still gets it.
+  const bool finished = answer_ == Answer::kComplete || static_cast<bool>(source_);
+  if (clean && state_ == State::kAnswering && finished) {
     keep_alive_ = false;
     return;
   }
@@ -191,7 +193,9 @@ bool Connection::answer_from_head(HttpRequest& request) {
   }
   std::optional<ApiError> refusal;
   if (options.guard) refusal = options.guard(request);
-  if (!refusal && !host_->bodies->has_room(parser_.framing().content_length))
+  // One that is too large whatever others hold is a 413, which no client sends again.
+  const uint64_t length = parser_.framing().content_length;
+  if (!refusal && length <= options.max_body_bytes && !host_->bodies->has_room(length))
     refusal = no_memory_for_bodies();
   if (!refusal) return false;
   answer_head(refusal->status, headers_of(*refusal), error_json(*refusal));
@@ -233,7 +237,10 @@ void Connection::dispatch_request() {
   HttpRequest request = parser_.take();
   if (body_share_ != nullptr) {
     // The last bytes came with the end of the body and were not counted yet.
-    if (!body_share_->grow_to(request.body.size())) return send_error(no_memory_for_bodies());
+    if (!body_share_->grow_to(request.body.size())) {
+      request_id_ = request.request_id;
+      return send_error(no_memory_for_bodies());
+    }
     request.body_share = std::exchange(body_share_, nullptr);
   }
   begin_exchange(request);

@@ -70,6 +70,18 @@ TEST_F(HttpBodySourceTest, OlderClientsGetItUntilTheClose) {
   EXPECT_EQ(client.read_response().body.size(), 20 * kPiece);
 }
 
+TEST_F(HttpBodySourceTest, AClientThatHasSaidAllStillGetsTheRest) {
+  start(300);
+  HttpClient client(server_->port());
+  client.set_receive_buffer(1 << 14);
+  client.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  ASSERT_TRUE(wait_for([this] { return asked_ > 2; }));
+  client.half_close();
+  const ClientResponse response = client.read_response();
+  EXPECT_TRUE(response.complete);
+  EXPECT_EQ(response.body.size(), 300 * kPiece);
+}
+
 TEST_F(HttpBodySourceTest, HeadAsksForNothing) {
   start(20);
   HttpClient client(server_->port());

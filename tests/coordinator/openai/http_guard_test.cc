@@ -96,6 +96,8 @@ TEST_F(HttpGuardTest, ABodyWithoutRoomIsRefusedBeforeItIsRead) {
   EXPECT_EQ(refused.status, 503);
   EXPECT_EQ(refused.headers.at("retry-after"), "1");
   EXPECT_TRUE(client.read_end());
+  // What no waiting would let in is not told to try again.
+  EXPECT_EQ(http_post(port(), "/", std::string(2000, 'x'), "Key: right\r\n").status, 413);
   EXPECT_EQ(http_post(port(), "/", std::string(400, 'x'), "Key: right\r\n").status, 200);
   held_.reset();  // the request goes, and its share with it
   EXPECT_EQ(http_post(port(), "/", std::string(1000, 'x'), "Key: right\r\n").status, 200);
@@ -106,9 +108,11 @@ TEST_F(HttpGuardTest, AChunkedBodyIsStoppedWhereTheRoomEnds) {
   EXPECT_EQ(http_post(port(), "/hold", std::string(900, 'x'), "Key: right\r\n").status, 200);
   HttpClient client(port());
   client.send(
-      "POST / HTTP/1.1\r\nHost: h\r\nKey: right\r\nTransfer-Encoding: chunked\r\n\r\n1f4\r\n" +
-      std::string(500, 'x') + "\r\n");
-  EXPECT_EQ(client.read_response().status, 503);
+      "POST / HTTP/1.1\r\nHost: h\r\nKey: right\r\nx-request-id: mine\r\nTransfer-Encoding: chunked\r\n\r\n1f4\r\n" +
+      std::string(500, 'x') + "\r\n0\r\n\r\n");
+  const ClientResponse refused = client.read_response();
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(refused.headers.at("x-request-id"), "mine");
   EXPECT_TRUE(client.read_end());
 }
 
