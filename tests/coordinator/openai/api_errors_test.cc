@@ -228,7 +228,7 @@ TEST_F(ApiErrorsTest, PrioritiesBelowWhatTheKeyAllowsAreRefusedAndRequestsCarryT
   options.api_keys =
       *ApiKeys::from_text("plain\nfull name=team weight=4 best_priority=-3\n", "keys");
   start(options);
-  const auto ask = [this](const std::string& key, const std::string& priority) {
+  const auto ask = [](const std::string& key, const std::string& priority) {
     return post_text(kCompletionPath, R"({"model":"m","prompt":"a","priority":)" + priority + "}",
                      "Authorization: Bearer " + key + "\r\n");
   };
