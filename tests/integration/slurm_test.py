@@ -9,6 +9,7 @@ import unittest
 
 import cluster
 import slurm_box
+from listeners import listeners
 
 REASON = slurm_box.why_not()
 if REASON:
@@ -181,10 +182,20 @@ class Slurm(unittest.TestCase):
         self.assertIn("ExitCode=3:0", shown)
         self.assertIn("Comment=conclave: pre-flight failed: node n2", shown)
 
+    @staticmethod
+    def is_rank_of(proc, folder):
+        try:
+            return (proc / "comm").read_text().startswith("conclave-worker") and str(folder).encode() in (proc / "cmdline").read_bytes()
+        except OSError:
+            return False
+
     def test_chain_hands_over_without_a_failed_request(self):
         flags = ("--time", "10", "--lead", "120", "--chain", "--handover-linger", "3", "--no-preflight")
         first = self.box.submit("chain", *flags, nodes=1)
         service = self.box.home / "chain"
+        ranks = [int(proc.name) for proc in pathlib.Path("/proc").iterdir() if proc.name.isdigit() and self.is_rank_of(proc, first.folder)]
+        self.assertTrue(ranks)
+        self.assertEqual({address for _, address in listeners(ranks)} - {"127.0.0.1", "::1"}, set(), "ranks of one node listen on loopback alone")
         body = {**PROMPT, "max_tokens": 32}
         with slurm_box.OpenLoop(self.box, service / "endpoint", self.key("chain"), rate=8, body=body) as load:
             cluster.wait_for("some answers", lambda: len(load.outcomes) >= 20, 60)
